@@ -1,0 +1,64 @@
+/*
+ * inflate.h - gzip members in, plain bytes out (RFC 1952 around RFC 1951).
+ *
+ * All members of the file, one after the other, as gzip(1) reads them. Each member's header, CRC-32
+ * and length (modulo 2^32) are checked. EMS_END only when the last member's trailer was right and
+ * the stage below has ended there: anything behind it that is not another member is gzip-trailing.
+ *
+ * Errors: EMS_GZIP_EMPTY (not one byte of input), EMS_GZIP_CORRUPT (no gzip header, reserved flags,
+ * bad deflate data), EMS_GZIP_TRUNCATED, EMS_GZIP_CRC (CRC or length differ), EMS_GZIP_TRAILING,
+ * EMS_GZIP_LIMIT, and whatever comes from below.
+ */
+#ifndef EMS_INFLATE_H
+#define EMS_INFLATE_H
+
+#include "source.h"
+
+/* Raw deflate decoders. Both give the same bytes and verdicts; tests compare them. */
+enum ems_deflate_backend {
+    EMS_DEFLATE_BEST, /* ISA-L where it was built in, else zlib */
+    EMS_DEFLATE_ZLIB,
+    EMS_DEFLATE_ISAL, /* EMS_INTERNAL at open where it was not built in */
+};
+
+/* What the stage learnt, for the report. Written while it runs; final at EMS_END. */
+struct ems_inflate_facts {
+    uint64_t members;
+    uint64_t bytes_in, bytes_out;
+    const char *backend; /* "isa-l" or "zlib" */
+};
+
+/* Zeros mean the default in each field. */
+struct ems_inflate_options {
+    enum ems_deflate_backend backend;
+    uint64_t max_out;   /* bytes out; default no limit */
+    uint64_t max_ratio; /* out/in allowed once `ratio_floor` bytes came out; default 500 */
+    uint64_t ratio_floor; /* default 256 MiB: below it any ratio is harmless */
+    struct ems_inflate_facts *facts; /* may be NULL; must outlive the stage */
+};
+
+/* options may be NULL. */
+struct ems_source *ems_inflate_open(struct ems_source *below, const struct ems_inflate_options *,
+                                    struct ems_error *);
+
+/*
+ * The two codecs behind one interface, also for the raw deflate inside OpenPGP messages (algorithm
+ * 1, RFC 9580 section 5.6). One struct, all state inside, no callbacks.
+ */
+struct ems_deflate;
+
+struct ems_deflate *ems_deflate_new(enum ems_deflate_backend, struct ems_error *);
+void ems_deflate_reset(struct ems_deflate *); /* ready for the next stream */
+void ems_deflate_free(struct ems_deflate *);
+const char *ems_deflate_backend_name(const struct ems_deflate *);
+
+/*
+ * Decode from *in (advanced, *in_size reduced by what was consumed) into out. *produced bytes were
+ * written. EMS_OK: go on (more input is needed if *in_size is 0 and *produced < out_size);
+ * EMS_END: the final block is complete, and not one byte behind it was consumed;
+ * EMS_GZIP_CORRUPT otherwise. *crc is updated (gzip's CRC-32, start with 0) over what was produced.
+ */
+int ems_deflate_run(struct ems_deflate *, const uint8_t **in, size_t *in_size, uint8_t *out,
+                    size_t out_size, size_t *produced, uint32_t *crc, struct ems_error *);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * restore.h - scan events into PostgreSQL.
+ *
+ * Part of libems-server. The dump must have been proven in an earlier pass where it can be read
+ * twice; this pass proves it again as it goes, and whoever calls publishes the database only after
+ * EMS_OK.
+ *
+ * Each statement goes through the extended protocol, which refuses a second command in one string.
+ * COPY data is passed on in pieces of at least 64 KiB, and each block's rows are compared with the
+ * number that the server reports.
+ */
+#ifndef EMS_RESTORE_H
+#define EMS_RESTORE_H
+
+#include "sqlscan.h"
+#include "staging.h"
+
+/* Called for every event before it is acted on; a code other than EMS_OK ends the restore. */
+typedef int ems_restore_watch_fn(void *context, const struct ems_sql_event *, struct ems_error *);
+
+struct ems_restore_options {
+    ems_restore_watch_fn *watch; /* may be NULL */
+    void *watch_context;
+    _Atomic uint64_t *rows_done; /* may be NULL; for progress */
+};
+
+struct ems_restore_result {
+    uint64_t statements; /* sent */
+    uint64_t tables, rows, bytes;
+    double seconds_data, seconds_indexes; /* up to and after the last row */
+};
+
+/*
+ * Run the scanner to EMS_END into the unfinished database of `staging`, in one transaction,
+ * committed only after EMS_END. EMS_OK; EMS_RESTORE_FAILED if the server refuses something (the
+ * text holds the dump's line, the table and the server's own message), EMS_SERVER_ERROR if it
+ * cannot be reached any more, or the scanner's error.
+ */
+int ems_restore_run(struct ems_sqlscan *, struct ems_staging *,
+                    const struct ems_restore_options *, struct ems_restore_result *,
+                    struct ems_error *);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * staging.h - the PostgreSQL server that a dump is restored into: one that a conninfo names, or an
+ * embedded one that this process makes, starts and stops.
+ *
+ * Part of libems-server (links libpq); not in libems.
+ */
+#ifndef EMS_STAGING_H
+#define EMS_STAGING_H
+
+#include "error.h"
+
+#include <libpq-fe.h>
+
+struct ems_staging;
+
+struct ems_staging_options {
+    const char *conninfo; /* admin connection; NULL or "": libpq's own environment */
+    const char *embedded; /* directory of a private cluster, made on first use; wins over conninfo */
+    const char *run_as;   /* user for the embedded server when we are root; default: "postgres" if
+                             it exists, else "nobody" */
+    unsigned jobs;        /* connections that will be used, for the server's tuning; at least 1 */
+};
+
+/*
+ * Connect, or make and start the embedded cluster: Unix socket only, in a directory that only its
+ * owner can enter, tuned as a throw-away server (wal_level minimal, fsync off, ...), log in
+ * DIR/log. As root the server runs as `run_as`. A server already running in DIR is used and left
+ * running. EMS_SERVER_ERROR (with what to do), EMS_IO_ERROR.
+ */
+int ems_staging_open(const struct ems_staging_options *, struct ems_staging **, struct ems_error *);
+
+/* Stops an embedded server that this process started (fast shutdown, waits), closes connections,
+ * drops the role and the unfinished database of ems_staging_create unless it was published. */
+void ems_staging_close(struct ems_staging *); /* NULL allowed */
+
+/* The admin connection, for questions after the restore. Borrowed. */
+PGconn *ems_staging_admin(struct ems_staging *);
+
+/* 150018 for 15.18. */
+int ems_staging_version(const struct ems_staging *);
+
+/* Is there a database of this name? EMS_OK and *exists, or EMS_SERVER_ERROR. */
+int ems_staging_exists(struct ems_staging *, const char *database, bool *exists,
+                       struct ems_error *);
+
+/*
+ * Make what the restore goes into: a login role of its own that may do nothing else, and a
+ * database with a temporary name ("ems_load_..."), owned by it, UTF8, collation C, from template0.
+ * `target` is the final name (an error EMS_RESTORE_EXISTS if it exists, unless `replace`).
+ */
+int ems_staging_create(struct ems_staging *, const char *target, bool replace, struct ems_error *);
+
+/* A new connection to the unfinished database as the restore's own role. The caller finishes it. */
+int ems_staging_connect(struct ems_staging *, PGconn **, struct ems_error *);
+
+/*
+ * The restore is proven: give the database its final name (replacing the old one, if `replace` was
+ * said), make the role unable to log in. All connections of ems_staging_connect must be finished.
+ */
+int ems_staging_publish(struct ems_staging *, struct ems_error *);
+
+/* Drop the unfinished database and its role. Nothing of the target name was touched. */
+void ems_staging_abandon(struct ems_staging *);
+
+/* How to look into the result, as shell commands for a human, one per line, in a static-size text
+ * owned by the staging object. */
+const char *ems_staging_howto(struct ems_staging *, const char *database);
+
+/* "staging_example_org" for "example.org": lower case, other bytes to '_', at most 63 bytes.
+ * out has room for 64. */
+void ems_staging_name(const char *server_name, char *out);
+
+#endif
