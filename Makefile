@@ -41,7 +41,7 @@ WARNINGS += -Werror
 endif
 
 # Packages. libems links PKGS; what talks to a server is a second part that links PKGS_SERVER too.
-PKGS        = libgcrypt zlib bzip2 libarchive
+PKGS        = libgcrypt zlib bzip2 libarchive jansson
 PKGS_SERVER = libpq
 PKG_CONFIG ?= pkg-config
 
@@ -64,7 +64,7 @@ ALL_LDFLAGS = -pthread $(HARDLD_$(VARIANT)) $(LDFLAGS)
 SERVER_SRC = lib/staging.c lib/restore.c $(wildcard lib/server_*.c)
 LIB_SRC    = $(filter-out $(SERVER_SRC),$(wildcard lib/*.c))
 TOOL_SRC   = $(wildcard tools/ems-*.c)
-COMMON_SRC = $(filter-out $(TOOL_SRC),$(wildcard tools/*.c))
+COMMON_SRC = $(filter-out $(TOOL_SRC) tools/server.c,$(wildcard tools/*.c))
 TEST_SRC   = $(wildcard tests/unit/test_*.c)
 FUZZ_SRC   = $(wildcard tests/fuzz/fuzz_*.c)
 
@@ -113,7 +113,7 @@ $(B)/ems.pc: lib/ems.pc.in $(B)/flags
 
 # Only these two know a server; what a customer installs does not link libpq.
 SERVER_TOOLS = $(B)/ems-restore $(B)/ems-ingest
-$(SERVER_TOOLS): $(B)/libems-server.a
+$(SERVER_TOOLS): $(B)/libems-server.a $(B)/tools/server.o
 $(SERVER_TOOLS): EXTRA = $(B)/libems-server.a
 $(SERVER_TOOLS): EXTRA_LIBS = $(SERVER_LIBS)
 

@@ -97,12 +97,13 @@ bool ems_is_utf8(const uint8_t *data, size_t size)
 
 static bool is_harmless(uint32_t c)
 {
-    return c >= 0x20 && c != '%' && !(c >= 0x7f && c <= 0x9f) && !(c >= 0x202a && c <= 0x202e) &&
+    return c >= 0x20 && !(c >= 0x7f && c <= 0x9f) && !(c >= 0x202a && c <= 0x202e) &&
            !(c >= 0x2066 && c <= 0x2069) && c != 0x200e && c != 0x200f && c != 0x061c &&
            c != 0x2028 && c != 0x2029;
 }
 
-char *ems_printable(const void *data, size_t size, char *out, size_t out_size)
+static char *escape_text(const void *data, size_t size, bool keep_percent, char *out,
+                         size_t out_size)
 {
     const uint8_t *in = data;
     size_t used = 0, fits = 0; /* fits: where "..." can still be written */
@@ -111,16 +112,17 @@ char *ems_printable(const void *data, size_t size, char *out, size_t out_size)
         return out;
     while (size > 0) {
         uint32_t c = 0;
-        size_t n = utf8_char(in, size, &c), width;
+        size_t n = utf8_char(in, size, &c);
+        bool keep = n > 0 && is_harmless(c) && (c != '%' || keep_percent);
+        size_t width = keep ? n : 3;
 
-        width = n > 0 && is_harmless(c) ? n : 3;
         if (used + width + 1 > out_size) {
             used = fits;
             memcpy(out + used, "...", out_size - used > 3 ? 3 : out_size - used - 1);
             used += out_size - used > 3 ? 3 : out_size - used - 1;
             break;
         }
-        if (width == n && is_harmless(c)) {
+        if (keep) {
             memcpy(out + used, in, n);
         } else {
             char escape[4];
@@ -137,6 +139,16 @@ char *ems_printable(const void *data, size_t size, char *out, size_t out_size)
     }
     out[used] = '\0';
     return out;
+}
+
+char *ems_printable(const void *data, size_t size, char *out, size_t out_size)
+{
+    return escape_text(data, size, false, out, out_size);
+}
+
+char *ems_printable_text(const void *data, size_t size, char *out, size_t out_size)
+{
+    return escape_text(data, size, true, out, out_size);
 }
 
 int ems_buf_reserve(struct ems_buf *buf, size_t more, struct ems_error *err)

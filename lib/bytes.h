@@ -40,6 +40,9 @@ bool ems_equal_ct(const void *a, const void *b, size_t size);
  */
 char *ems_printable(const void *data, size_t size, char *out, size_t out_size);
 
+/* The same for a whole sentence that may hold such text: '%' is kept. */
+char *ems_printable_text(const void *data, size_t size, char *out, size_t out_size);
+
 /* Is this valid UTF-8 (RFC 3629: no surrogates, nothing above U+10FFFF, shortest forms)? */
 bool ems_is_utf8(const uint8_t *data, size_t size);
 

@@ -8,11 +8,10 @@
 static const struct {
     const char *name;
     int status;
-} codes[EMS_CODE_COUNT] = {
-    [EMS_OK] = {"ok", 0},
-    [EMS_END] = {"end", 0},
+} codes[EMS_CODE_COUNT] = {[EMS_OK] = {"ok", 0},
+                           [EMS_END] = {"end", 0},
 #define EMS_CODE_ROW(constant, name, status) [EMS_##constant] = {name, status},
-    EMS_CODES(EMS_CODE_ROW)
+                           EMS_CODES(EMS_CODE_ROW)
 #undef EMS_CODE_ROW
 };
 

@@ -79,8 +79,7 @@ static int digest_next(struct ems_source *src, struct ems_span *span, struct ems
         src->origin = span->origin;
         gcry_md_write(d->md, span->data, span->size);
     } else if (rc == EMS_END) {
-        memcpy(d->digest, gcry_md_read(d->md, d->algorithm),
-               gcry_md_get_algo_dlen(d->algorithm));
+        memcpy(d->digest, gcry_md_read(d->md, d->algorithm), gcry_md_get_algo_dlen(d->algorithm));
         *d->done = true;
     }
     return rc;

@@ -93,9 +93,9 @@ struct file_sink {
     struct ems_sink base;
     int fd, directory;
     bool replace;
-    char *path;           /* as given, for messages */
-    char *name;           /* last component */
-    char temporary[64];   /* "" while the file has no name (O_TMPFILE) */
+    char *path;         /* as given, for messages */
+    char *name;         /* last component */
+    char temporary[64]; /* "" while the file has no name (O_TMPFILE) */
 };
 
 /* A name beside the target that nothing else uses; creates the file unless `from_fd` names one to
@@ -233,6 +233,16 @@ struct ems_sink *ems_sink_file_open(const char *path, bool replace, struct ems_e
         }
     }
     f->fd = openat(f->directory, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    /* Naming it later goes through /proc, which a process without core dumps may not enter. */
+    if (f->fd >= 0) {
+        char from[32];
+
+        snprintf(from, sizeof from, "/proc/self/fd/%d", f->fd);
+        if (access(from, F_OK) != 0) {
+            close(f->fd);
+            f->fd = -1;
+        }
+    }
     if (f->fd < 0 && make_temporary(f, false, err) != EMS_OK)
         goto fail;
     return &f->base;

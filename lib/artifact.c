@@ -1,0 +1,364 @@
+/* artifact.c - see artifact.h */
+#include "artifact.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static bool begins(const char *name, const char *prefix)
+{
+    return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+static bool ends(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), m = strlen(suffix);
+
+    return n >= m && strcmp(name + n - m, suffix) == 0;
+}
+
+enum ems_kind ems_kind_of_name(const char *name)
+{
+    static const struct {
+        const char *prefix;
+        enum ems_kind kind;
+    } guide[] = {
+        {"customer_db_export.sql", EMS_KIND_PG_DUMP},
+        {"homeserver.db", EMS_KIND_SQLITE},
+        {"customer_media_export.", EMS_KIND_MEDIA_EXPORT},
+        {"customer_backup_media_export.", EMS_KIND_MEDIA_STORE},
+        {"ems-upload.sha256", EMS_KIND_MANIFEST},
+    };
+
+    for (size_t i = 0; i < sizeof guide / sizeof guide[0]; i++)
+        if (begins(name, guide[i].prefix))
+            return guide[i].kind;
+    if (ends(name, ".signing.key"))
+        return EMS_KIND_SIGNING_KEY;
+    if (ends(name, ".yaml") || ends(name, ".yml"))
+        return EMS_KIND_CONFIG;
+    if (strstr(name, ".sql") != NULL)
+        return EMS_KIND_PG_DUMP;
+    return EMS_KIND_UNKNOWN;
+}
+
+const char *ems_kind_name(enum ems_kind kind)
+{
+    static const char *const names[] = {"pg-dump", "sqlite",      "media-export", "media-store",
+                                        "config",  "signing-key", "manifest",     "unknown"};
+
+    return names[kind];
+}
+
+const char *ems_verdict_name(enum ems_verdict verdict)
+{
+    static const char *const names[] = {"verified",      "damaged",     "incomplete",
+                                        "undecryptable", "unsupported", "unchecked"};
+
+    return names[verdict];
+}
+
+enum ems_verdict ems_verdict_of(int code)
+{
+    switch (ems_code_exit(code)) {
+    case 0:
+        return EMS_VERDICT_VERIFIED;
+    case 3:
+        return EMS_VERDICT_INCOMPLETE;
+    case 4:
+        return EMS_VERDICT_UNDECRYPTABLE;
+    case 5:
+        return EMS_VERDICT_UNSUPPORTED;
+    case 1:
+        return EMS_VERDICT_DAMAGED;
+    default:
+        return EMS_VERDICT_UNCHECKED; /* our trouble, not the upload's */
+    }
+}
+
+/* Does this failure mean that bytes were lost or changed between the customer and here? Then the
+ * part at fault is named; a bad dump inside an intact message is not mended by sending it again. */
+static bool is_transport_damage(int code)
+{
+    switch (code) {
+    case EMS_PGP_NOT_OPENPGP:
+    case EMS_PGP_TRUNCATED:
+    case EMS_PGP_MODIFIED:
+    case EMS_PGP_MALFORMED:
+    case EMS_PGP_TRAILING:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void ems_artifact_fail(struct ems_artifact *a, const struct ems_error *failure,
+                       struct ems_findings *findings)
+{
+    const struct ems_part_set *set = a->set;
+    const struct ems_part *part = NULL;
+    uint64_t offset = failure->origin;
+    int code = failure->code;
+    struct ems_finding *f;
+    char where[400] = "";
+
+    a->error = code;
+    a->verdict = ems_verdict_of(code);
+    if (set != NULL)
+        part = ems_parts_locate(set, failure->origin, &offset);
+    /* The message stops where a full part ends: not that part is cut, the next is missing. */
+    if (code == EMS_PGP_TRUNCATED && set != NULL && set->split && set->count > 1 &&
+        set->parts[set->count - 1].size == set->part_size) {
+        code = EMS_PART_MISSING;
+        a->error = code;
+        a->verdict = EMS_VERDICT_INCOMPLETE;
+        ems_findings_add(findings, code, EMS_SEVERITY_ERROR, a->name, NULL, EMS_NOWHERE,
+                         "Upload the parts that follow the last one that is here.",
+                         "the parts end after %s but the message goes on: the last parts are "
+                         "missing (%s)",
+                         set->parts[set->count - 1].name, failure->text);
+        return;
+    }
+    if (part != NULL)
+        snprintf(where, sizeof where, " (at byte %llu of %s)", (unsigned long long)offset,
+                 part->name);
+    else if (offset != EMS_NOWHERE)
+        snprintf(where, sizeof where, " (at byte %llu)", (unsigned long long)offset);
+    f = ems_findings_add(findings, code, EMS_SEVERITY_ERROR, a->name,
+                         part != NULL ? part->name : NULL, offset, NULL, "%s%s", failure->text,
+                         where);
+    if (f != NULL)
+        f->resend = is_transport_damage(code) || ems_code_exit(code) == 1;
+    /* A damaged message without an early witness: its end is no sign of which part was hit. */
+    if (f != NULL && code == EMS_PGP_MODIFIED && set != NULL && set->split &&
+        (part == NULL || part == &set->parts[set->count - 1])) {
+        free(f->part);
+        f->part = NULL;
+        f->offset = EMS_NOWHERE;
+    }
+    /* A bad export inside an intact message: the artifact is to be made again, no part of it. */
+    if (f != NULL && f->resend && !is_transport_damage(code) && a->encrypted) {
+        free(f->part);
+        f->part = NULL;
+    }
+}
+
+void ems_artifact_take_chain(struct ems_artifact *a, const struct ems_chain *chain)
+{
+    a->encrypted = chain->encrypted;
+    a->gzipped = chain->gzipped;
+    a->content = chain->content;
+    a->pgp = chain->pgp;
+    a->gzip = chain->gzip;
+}
+
+/* ---- contents ---- */
+
+static int tick(const struct ems_check_options *o, struct ems_error *err)
+{
+    return o->tick != NULL ? o->tick(o->tick_context, err) : EMS_OK;
+}
+
+int ems_artifact_take_facts(struct ems_artifact *a, const struct ems_sqlscan *scan,
+                            struct ems_error *err)
+{
+    const struct ems_sql_facts *facts = ems_sqlscan_facts(scan);
+
+    a->sql = *facts;
+    a->sql.table_count = 0;
+    a->sql.tables = calloc(facts->table_count + 1, sizeof *facts->tables);
+    if (a->sql.tables == NULL)
+        return ems_fail_memory(err);
+    for (size_t i = 0; i < facts->table_count; i++) {
+        a->sql.tables[i] = facts->tables[i];
+        a->sql.tables[i].name = strdup(facts->tables[i].name);
+        if (a->sql.tables[i].name == NULL)
+            return ems_fail_memory(err);
+        a->sql.table_count++;
+    }
+    return EMS_OK;
+}
+
+static int check_sql(struct ems_artifact *a, struct ems_chain *chain,
+                     const struct ems_check_options *o, struct ems_findings *findings,
+                     struct ems_error *err)
+{
+    struct ems_sqlscan *scan = ems_sqlscan_open(chain->top, err);
+    struct ems_sql_event event;
+    int rc;
+
+    if (scan == NULL) {
+        chain->top = NULL;
+        return err->code;
+    }
+    a->is_sql = true;
+    if (a->kind == EMS_KIND_UNKNOWN)
+        a->kind = EMS_KIND_PG_DUMP;
+    while ((rc = ems_sqlscan_next(scan, &event, err)) == EMS_OK) {
+        rc = ems_synapse_observe(&a->synapse, &event, err);
+        if (rc == EMS_OK)
+            rc = tick(o, err);
+        if (rc != EMS_OK)
+            break;
+    }
+    if (rc != EMS_END && ems_code_exit(rc) != 75)
+        rc = ems_chain_settle(chain, err);
+    a->bytes_out = chain->top->offset;
+    if (ems_artifact_take_facts(a, scan, err) != EMS_OK)
+        rc = err->code;
+    ems_sqlscan_free(scan);
+    chain->top = NULL;
+    if (rc == EMS_END && !ems_synapse_is_homeserver(&a->synapse))
+        ems_findings_add(findings, EMS_SQL_NOT_SYNAPSE, EMS_SEVERITY_WARNING, a->name, NULL,
+                         EMS_NOWHERE, NULL,
+                         "this is a complete dump, but not of a Synapse database: no tables users, "
+                         "events and schema_version");
+    if (rc == EMS_END && a->synapse.other_servers > 0)
+        ems_findings_add(findings, EMS_SYNAPSE_SERVER_NAME, EMS_SEVERITY_WARNING, a->name, NULL,
+                         EMS_NOWHERE, NULL, "%llu users are not of %s but of another server (%s)",
+                         (unsigned long long)a->synapse.other_servers, a->synapse.server_name,
+                         a->synapse.other_server);
+    return rc;
+}
+
+/* Content that no layer above knows: its own end is still demanded of the layers below. */
+static int check_unknown(struct ems_artifact *a, struct ems_chain *chain,
+                         const struct ems_check_options *o, struct ems_error *err)
+{
+    struct ems_span span;
+    int rc;
+
+    while ((rc = ems_source_next(chain->top, &span, err)) == EMS_OK) {
+        rc = tick(o, err);
+        if (rc != EMS_OK)
+            return rc;
+    }
+    if (rc != EMS_END && ems_code_exit(rc) != 75)
+        rc = ems_chain_settle(chain, err);
+    a->bytes_out = chain->top->offset;
+    return rc;
+}
+
+/* What its name says it must be is what it is held to; another name is what it looks like. A stream
+ * has no name: it is taken for a dump. */
+static bool is_dump(const struct ems_artifact *a, const struct ems_chain *chain)
+{
+    if (a->kind == EMS_KIND_PG_DUMP || chain->content == EMS_CONTENT_SQL)
+        return true;
+    return a->set == NULL && chain->content != EMS_CONTENT_TAR &&
+           chain->content != EMS_CONTENT_SQLITE;
+}
+
+static int check_content(struct ems_artifact *a, struct ems_chain *chain,
+                         const struct ems_check_options *o, struct ems_findings *findings,
+                         struct ems_error *err)
+{
+    if (is_dump(a, chain))
+        return check_sql(a, chain, o, findings, err);
+    return check_unknown(a, chain, o, err);
+}
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Small text files of an upload are no archives: nothing is taken off them. */
+static bool is_plain_kind(enum ems_kind kind)
+{
+    return kind == EMS_KIND_CONFIG || kind == EMS_KIND_SIGNING_KEY || kind == EMS_KIND_MANIFEST;
+}
+
+/* A file that is shorter than its own first bytes say: no need to read a terabyte to know. */
+static bool check_length(struct ems_artifact *a, struct ems_findings *findings)
+{
+    struct ems_error err = {0};
+
+    if (a->set->split || a->set->expected <= a->set->size)
+        return true;
+    ems_fail(&err, EMS_PGP_TRUNCATED, "the message ends %llu bytes early: it must have %llu bytes",
+             (unsigned long long)(a->set->expected - a->set->size),
+             (unsigned long long)a->set->expected);
+    err.origin = a->set->size;
+    ems_artifact_fail(a, &err, findings);
+    return false;
+}
+
+static int run_chain(struct ems_artifact *a, struct ems_source *bottom,
+                     const struct ems_check_options *o, struct ems_findings *findings,
+                     struct ems_error *err)
+{
+    _Atomic uint64_t counter = 0, *count = o->bytes_in != NULL ? o->bytes_in : &counter;
+    uint64_t before = atomic_load(count);
+    struct ems_chain_options options = {.secrets = o->secrets,
+                                        .allow_no_integrity = o->allow_no_integrity,
+                                        .no_threads = o->no_threads,
+                                        .bytes_in = count};
+    struct ems_chain chain;
+    int rc = ems_chain_open(&chain, bottom, &options, err);
+
+    if (rc == EMS_OK)
+        rc = check_content(a, &chain, o, findings, err);
+    ems_artifact_take_chain(a, &chain);
+    ems_chain_close(&chain);
+    a->bytes_in = atomic_load(count) - before;
+    return rc;
+}
+
+int ems_artifact_check(struct ems_artifact *a, const struct ems_part_set *set,
+                       struct ems_source *stream, const char *name,
+                       const struct ems_check_options *o, struct ems_findings *findings)
+{
+    struct ems_error err = {0};
+    double start = now();
+    int rc;
+
+    *a = (struct ems_artifact){.verdict = EMS_VERDICT_UNCHECKED, .set = set};
+    a->name = strdup(set != NULL ? set->name : name);
+    if (a->name == NULL) {
+        ems_source_free(stream);
+        return EMS_NO_MEMORY;
+    }
+    a->kind = ems_kind_of_name(a->name);
+    if (set != NULL && !set->whole) {
+        a->verdict = EMS_VERDICT_INCOMPLETE;
+        a->error = EMS_PART_MISSING;
+        for (size_t i = 0; i < set->count; i++)
+            if (set->parts[i].status == EMS_PART_IS_FOREIGN)
+                a->verdict = EMS_VERDICT_DAMAGED;
+        return EMS_OK;
+    }
+    if (set != NULL && (is_plain_kind(a->kind) || !check_length(a, findings)))
+        return EMS_OK;
+    if (set != NULL)
+        stream = ems_parts_open(set, &err);
+    rc = stream != NULL ? run_chain(a, stream, o, findings, &err) : err.code;
+    if (rc == EMS_NO_MEMORY)
+        return rc;
+    if (rc != EMS_END)
+        ems_artifact_fail(a, &err, findings);
+    else if (a->is_sql)
+        a->verdict = EMS_VERDICT_VERIFIED;
+    else if (a->kind != EMS_KIND_UNKNOWN || a->encrypted || a->gzipped)
+        a->verdict = EMS_VERDICT_UNSUPPORTED;
+    if (!a->encrypted && set != NULL && (a->is_sql || a->kind != EMS_KIND_UNKNOWN))
+        ems_findings_add(findings, EMS_NOT_ENCRYPTED, EMS_SEVERITY_WARNING, a->name, NULL,
+                         EMS_NOWHERE, NULL, "%s is not encrypted", a->name);
+    a->elapsed_s = now() - start;
+    return EMS_OK;
+}
+
+void ems_artifact_release(struct ems_artifact *a)
+{
+    for (size_t i = 0; i < a->sql.table_count; i++)
+        free(a->sql.tables[i].name);
+    free(a->sql.tables);
+    free(a->name);
+    free(a->staged);
+    ems_synapse_release(&a->synapse);
+    *a = (struct ems_artifact){0};
+}

@@ -1,0 +1,92 @@
+/*
+ * artifact.h - one artifact of an upload: what it should be, what it is, and the verdict on it.
+ */
+#ifndef EMS_ARTIFACT_H
+#define EMS_ARTIFACT_H
+
+#include "chain.h"
+#include "parts.h"
+#include "sqlscan.h"
+#include "synapse.h"
+
+enum ems_kind {
+    EMS_KIND_PG_DUMP,
+    EMS_KIND_SQLITE,
+    EMS_KIND_MEDIA_EXPORT,
+    EMS_KIND_MEDIA_STORE,
+    EMS_KIND_CONFIG,
+    EMS_KIND_SIGNING_KEY,
+    EMS_KIND_MANIFEST,
+    EMS_KIND_UNKNOWN,
+};
+
+enum ems_verdict {
+    EMS_VERDICT_VERIFIED,
+    EMS_VERDICT_DAMAGED,
+    EMS_VERDICT_INCOMPLETE,
+    EMS_VERDICT_UNDECRYPTABLE,
+    EMS_VERDICT_UNSUPPORTED,
+    EMS_VERDICT_UNCHECKED, /* nothing here can check it (yet), or it was not got to */
+};
+
+struct ems_artifact {
+    char *name;
+    enum ems_kind kind; /* what its name says it should be, or what its content is */
+    enum ems_verdict verdict;
+    int error; /* code of the failure that ended it, EMS_OK if none */
+    uint64_t bytes_in, bytes_out;
+    const struct ems_part_set *set; /* borrowed; NULL for standard input */
+    bool encrypted, gzipped, is_sql;
+    enum ems_content content;
+    struct ems_pgp_facts pgp;
+    struct ems_inflate_facts gzip;
+    struct ems_sql_facts sql; /* tables owned by the artifact */
+    struct ems_synapse synapse;
+    char *staged;     /* database that it was restored into, or NULL */
+    double elapsed_s;
+};
+
+/* Called now and then while bytes are read; a code other than EMS_OK stops the work with it. */
+typedef int ems_tick_fn(void *context, struct ems_error *);
+
+struct ems_check_options {
+    struct ems_pgp_secrets *secrets;
+    bool allow_no_integrity;
+    bool no_threads;
+    _Atomic uint64_t *bytes_in; /* progress; may be NULL */
+    ems_tick_fn *tick;          /* may be NULL */
+    void *tick_context;
+};
+
+/* What a name says: "customer_db_export.sql.gz.gpg" is EMS_KIND_PG_DUMP. */
+enum ems_kind ems_kind_of_name(const char *name);
+const char *ems_kind_name(enum ems_kind);
+const char *ems_verdict_name(enum ems_verdict);
+/* The verdict that a failure of this code means. */
+enum ems_verdict ems_verdict_of(int code);
+
+/*
+ * Prove one artifact from its first part to its last layer. Fills in *artifact (released by
+ * ems_artifact_release) and adds what there is to say to findings. `set` may be NULL when `stream`
+ * is given: a bottom source that is read instead (standard input), taken over, named `name`.
+ * EMS_OK if the artifact was looked at, whatever its verdict; EMS_NO_MEMORY.
+ */
+int ems_artifact_check(struct ems_artifact *, const struct ems_part_set *set,
+                       struct ems_source *stream, const char *name,
+                       const struct ems_check_options *, struct ems_findings *);
+
+/*
+ * A failure of this artifact as a finding: the part and offset that its origin points at, the
+ * verdict, and whether the customer must send something again.
+ */
+void ems_artifact_fail(struct ems_artifact *, const struct ems_error *, struct ems_findings *);
+
+/* The same for the outcome of pulling a chain's content oneself (ems-decrypt): facts to artifact. */
+void ems_artifact_take_chain(struct ems_artifact *, const struct ems_chain *);
+
+/* Copies the scanner's facts, so that they outlive it. EMS_OK or EMS_NO_MEMORY. */
+int ems_artifact_take_facts(struct ems_artifact *, const struct ems_sqlscan *, struct ems_error *);
+
+void ems_artifact_release(struct ems_artifact *);
+
+#endif

@@ -1,0 +1,151 @@
+/* chain.c - see chain.h */
+#include "chain.h"
+
+#include "observe.h"
+#include "relay.h"
+#include "sqlscan.h"
+
+#include <string.h>
+
+/* ---- peek ---- */
+
+struct peek_source {
+    struct ems_source base;
+    struct ems_reader reader;
+};
+
+static int peek_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
+{
+    struct peek_source *p = (struct peek_source *)src;
+    int rc = ems_reader_lend(&p->reader, SIZE_MAX, span, err);
+
+    src->origin = rc == EMS_OK ? span->origin : src->below->origin;
+    return rc;
+}
+
+static void peek_free(struct ems_source *src)
+{
+    (void)src;
+}
+
+static const struct ems_source_ops peek_ops = {"content", peek_next, peek_free};
+
+struct ems_source *ems_peek_open(struct ems_source *below, struct ems_error *err)
+{
+    struct peek_source *p;
+
+    if (below == NULL)
+        return NULL;
+    p = ems_source_alloc(sizeof *p, &peek_ops, below, err);
+    if (p == NULL)
+        return NULL;
+    p->reader.below = below;
+    return &p->base;
+}
+
+int ems_peek(struct ems_source *src, size_t n, const uint8_t **data, size_t *have,
+             struct ems_error *err)
+{
+    return ems_reader_peek(&((struct peek_source *)src)->reader, n, data, have, err);
+}
+
+/* ---- chain ---- */
+
+/* A relay if threads are wanted, and always a peek above it. */
+static struct ems_source *finish_layer(struct ems_source *src, const struct ems_chain_options *o,
+                                       struct ems_error *err)
+{
+    if (!o->no_threads)
+        src = ems_relay_open(src, err);
+    return ems_peek_open(src, err);
+}
+
+static enum ems_content classify(const uint8_t *head, size_t size)
+{
+    static const char sqlite[] = "SQLite format 3";
+    const char *other;
+
+    if (size == 0)
+        return EMS_CONTENT_EMPTY;
+    if (size >= sizeof sqlite && memcmp(head, sqlite, sizeof sqlite) == 0)
+        return EMS_CONTENT_SQLITE;
+    /* POSIX ustar: magic "ustar" at offset 257 of the first header block. */
+    if (size >= 263 && memcmp(head + 257, "ustar", 5) == 0)
+        return EMS_CONTENT_TAR;
+    return ems_sqlscan_probe(head, size, &other) ? EMS_CONTENT_SQL : EMS_CONTENT_UNKNOWN;
+}
+
+int ems_chain_open(struct ems_chain *chain, struct ems_source *bottom,
+                   const struct ems_chain_options *o, struct ems_error *err)
+{
+    struct ems_source *src = bottom;
+    const uint8_t *head;
+    size_t have;
+
+    *chain = (struct ems_chain){0};
+    if (src != NULL && o->bytes_in != NULL)
+        src = ems_observe_count_open(src, o->bytes_in, err);
+    src = ems_peek_open(src, err);
+    if (src == NULL || ems_peek(src, 16, &head, &have, err) != EMS_OK)
+        goto fail;
+
+    if (ems_pgp_probe(head, have) == 1) {
+        struct ems_pgp_options pgp = {.secrets = o->secrets,
+                                      .allow_no_integrity = o->allow_no_integrity,
+                                      .facts = &chain->pgp};
+
+        chain->encrypted = true;
+        src = finish_layer(ems_pgp_open(src, &pgp, err), o, err);
+        if (src == NULL || ems_peek(src, 2, &head, &have, err) != EMS_OK)
+            goto fail;
+        chain->unlocked = src;
+    }
+    if (!o->keep_gzip && have >= 2 && head[0] == 0x1f && head[1] == 0x8b) {
+        struct ems_inflate_options gzip = {.facts = &chain->gzip};
+
+        chain->gzipped = true;
+        src = finish_layer(ems_inflate_open(src, &gzip, err), o, err);
+        if (src == NULL)
+            goto fail;
+    }
+    if (ems_peek(src, EMS_READER_PEEK, &head, &have, err) != EMS_OK)
+        goto fail;
+    chain->top = src;
+    chain->content = classify(head, have);
+    return EMS_OK;
+fail:
+    chain->top = src;
+    if (src != NULL)
+        ems_chain_settle(chain, err);
+    ems_chain_close(chain);
+    return err->code;
+}
+
+int ems_chain_settle(struct ems_chain *chain, struct ems_error *err)
+{
+    struct ems_error below = {0};
+    int rc;
+
+    if (chain->top == NULL)
+        return err->code;
+    rc = ems_source_drain(chain->top, &below);
+    if (rc != EMS_END && chain->unlocked != NULL && chain->unlocked != chain->top) {
+        /* gzip has failed, so nobody pulls the message any more: hear its own end. */
+        struct ems_error integrity = {0};
+
+        if (ems_source_drain(chain->unlocked, &integrity) != EMS_END)
+            below = integrity;
+    }
+    if (rc == EMS_END || below.code == err->code)
+        return err->code;
+    if (err->origin != EMS_NOWHERE && below.code == EMS_PGP_MODIFIED)
+        below.origin = err->origin;
+    *err = below;
+    return err->code;
+}
+
+void ems_chain_close(struct ems_chain *chain)
+{
+    ems_source_free(chain->top);
+    chain->top = chain->unlocked = NULL;
+}

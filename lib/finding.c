@@ -1,0 +1,148 @@
+/* finding.c - see finding.h */
+#include "finding.h"
+
+#include "bytes.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool copy_name(const char *name, char **copy)
+{
+    char shown[1024];
+
+    *copy = name != NULL ? strdup(ems_printable(name, strlen(name), shown, sizeof shown)) : NULL;
+    return name == NULL || *copy != NULL;
+}
+
+static bool copy_advice(const char *text, char **copy)
+{
+    *copy = text != NULL ? strdup(text) : NULL;
+    return text == NULL || *copy != NULL;
+}
+
+static void finding_release(struct ems_finding *f)
+{
+    free(f->artifact);
+    free(f->part);
+    free(f->message);
+    free(f->advice);
+}
+
+struct ems_finding *ems_findings_add(struct ems_findings *list, int code,
+                                     enum ems_severity severity, const char *artifact,
+                                     const char *part, uint64_t offset, const char *advice,
+                                     const char *message_fmt, ...)
+{
+    struct ems_finding f = {.code = code, .severity = severity, .offset = offset};
+    char message[1024], shown[1200];
+    va_list args;
+    bool ok;
+
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity > 0 ? 2 * list->capacity : 16;
+        struct ems_finding *items = realloc(list->items, capacity * sizeof *items);
+
+        if (items == NULL) {
+            list->out_of_memory = true;
+            return NULL;
+        }
+        list->items = items;
+        list->capacity = capacity;
+    }
+    va_start(args, message_fmt);
+    vsnprintf(message, sizeof message, message_fmt, args);
+    va_end(args);
+    f.message = strdup(ems_printable_text(message, strlen(message), shown, sizeof shown));
+    ok = f.message != NULL;
+    ok &= copy_name(artifact, &f.artifact);
+    ok &= copy_name(part, &f.part);
+    ok &= copy_advice(advice != NULL ? advice : ems_code_advice(code), &f.advice);
+    if (!ok) {
+        finding_release(&f);
+        list->out_of_memory = true;
+        return NULL;
+    }
+    list->items[list->count] = f;
+    return &list->items[list->count++];
+}
+
+int ems_findings_exit(const struct ems_findings *list)
+{
+    int status = list->out_of_memory ? ems_code_exit(EMS_NO_MEMORY) : 0;
+
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].severity == EMS_SEVERITY_ERROR)
+            status = ems_exit_worst(status, ems_code_exit(list->items[i].code));
+    return status;
+}
+
+void ems_findings_release(struct ems_findings *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        finding_release(&list->items[i]);
+    free(list->items);
+    *list = (struct ems_findings){0};
+}
+
+const char *ems_severity_name(enum ems_severity severity)
+{
+    static const char *const names[] = {"note", "warning", "error"};
+
+    return names[severity];
+}
+
+static const struct {
+    int code;
+    const char *advice;
+} advices[] = {
+    {EMS_PART_MISSING, "Upload the missing parts."},
+    {EMS_PART_TRUNCATED, "Wait if the transfer is still running; else upload this part again."},
+    {EMS_PART_EMPTY, "Upload this part again; the transfer failed."},
+    {EMS_PART_UNFINISHED, "Wait until the transfer has finished, then run this again."},
+    {EMS_PART_STALE, "Delete the parts of the earlier split, or move them out of the folder."},
+    {EMS_PART_FOREIGN, "Download or upload this file again; it is not the customer's data."},
+    {EMS_PART_CONFLICT, "Keep only the right one of the two files."},
+    {EMS_PART_SCHEME, "Put the parts of one split into a folder of their own."},
+    {EMS_PGP_NOT_OPENPGP, "Check that this is the file that gpg wrote."},
+    {EMS_PGP_TRUNCATED, "Upload the file again; its end is missing."},
+    {EMS_PGP_MODIFIED, "Upload the file again; it was changed or damaged on the way."},
+    {EMS_PGP_NO_INTEGRITY,
+     "Made by an old GnuPG: ask for a new encryption with --force-mdc or a newer gpg, or pass "
+     "--allow-no-integrity."},
+    {EMS_PGP_PASSPHRASE, "Check the passphrase with the customer."},
+    {EMS_PGP_NO_KEY, "Give the right secret key with --secret-key."},
+    {EMS_PGP_UNSUPPORTED, "Ask for the file to be encrypted with plain gpg --symmetric."},
+    {EMS_PGP_MALFORMED, "Upload the file again; if that does not help, encrypt it again."},
+    {EMS_PGP_TRAILING, "Check that nothing was appended to the file; upload it again."},
+    {EMS_PGP_LIMIT, "This message asks for more than any honest one does; do not use it."},
+    {EMS_NOT_ENCRYPTED, "Encrypt uploads as the guide says; change the secrets in this one."},
+    {EMS_GZIP_CORRUPT, "Make this export again, and upload it again."},
+    {EMS_GZIP_TRUNCATED, "The export was cut before it was encrypted: make it again."},
+    {EMS_GZIP_CRC, "Make this export again, and upload it again."},
+    {EMS_GZIP_TRAILING, "Make this export again; something was appended to it."},
+    {EMS_GZIP_EMPTY, "The export is empty: make it again."},
+    {EMS_GZIP_LIMIT, "This file expands far more than any honest one does; do not use it."},
+    {EMS_SQL_TRUNCATED,
+     "pg_dump did not finish (disk full, connection lost?): make the dump again and watch for "
+     "errors of pg_dump."},
+    {EMS_SQL_REFUSED, "Make the dump with plain pg_dump -O as the guide says, without editing it."},
+    {EMS_SQL_MALFORMED, "Make the dump again; if this comes again, the database is damaged."},
+    {EMS_SQL_ENCODING, "Make the dump again with pg_dump -O -E UTF8."},
+    {EMS_SQL_EMPTY, "pg_dump wrote nothing: make the dump again and watch for its errors."},
+    {EMS_SQL_NOT_SYNAPSE, "Check that the right database was dumped."},
+    {EMS_RESTORE_EXISTS, "Choose another name with --database, or replace it with --force."},
+    {EMS_SERVER_ERROR, "Check the server and the connection settings, then try again."},
+    {EMS_IO_ERROR, "Check the disk and the permissions, then try again."},
+    {EMS_NO_MEMORY, "Free some memory, then try again."},
+    {EMS_INTERNAL, "This is a bug in ems-intake: please report it."},
+};
+
+const char *ems_code_advice(int code)
+{
+    for (size_t i = 0; i < sizeof advices / sizeof advices[0]; i++)
+        if (advices[i].code == code)
+            return advices[i].advice;
+    return NULL;
+}

@@ -1,0 +1,156 @@
+/*
+ * parts_source.c - the assembled bytes of a part set; see parts.h.
+ *
+ * Spans never cross from one part into the next, and their origin is exact, so that a finding can
+ * name the file and the byte in it.
+ */
+#include "parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct parts_source {
+    struct ems_source base;
+    const struct ems_part_set *set;
+    struct ems_pool pool;
+    size_t index;     /* part being read */
+    int fd;           /* of it, or -1 */
+    uint64_t in_part; /* bytes read of it */
+};
+
+/* Is this still the file that the resolver looked at? */
+static int check_unchanged(const struct ems_part *part, int fd, struct ems_error *err)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return ems_fail_errno(err, errno, "cannot look at %s", part->name);
+    if (st.st_dev != part->device || st.st_ino != part->inode ||
+        (uint64_t)st.st_size != part->size || st.st_mtim.tv_sec != part->modified.tv_sec ||
+        st.st_mtim.tv_nsec != part->modified.tv_nsec)
+        return ems_fail(err, EMS_PART_UNFINISHED, "%s changed while it was read: still arriving",
+                        part->name);
+    return EMS_OK;
+}
+
+static int open_part(struct parts_source *p, struct ems_error *err)
+{
+    const struct ems_part *part = &p->set->parts[p->index];
+    int rc;
+
+    p->fd = open(part->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (p->fd < 0)
+        return ems_fail_errno(err, errno, "cannot open %s", part->path);
+    rc = check_unchanged(part, p->fd, err);
+    if (rc != EMS_OK)
+        return rc;
+    posix_fadvise(p->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint only */
+    p->in_part = 0;
+    return EMS_OK;
+}
+
+static int parts_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
+{
+    struct parts_source *p = (struct parts_source *)src;
+
+    while (p->index < p->set->count) {
+        const struct ems_part *part = &p->set->parts[p->index];
+        struct ems_block *block;
+        ssize_t n;
+        int rc;
+
+        if (part->status == EMS_PART_IS_STALE) { /* behind the proven end: not data */
+            p->index++;
+            continue;
+        }
+        if (p->fd < 0) {
+            rc = open_part(p, err);
+            if (rc != EMS_OK)
+                return rc;
+        }
+        block = ems_pool_get(&p->pool);
+        if (block == NULL)
+            return ems_fail_memory(err);
+        do
+            n = read(p->fd, block->data, block->capacity);
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+            return ems_fail_errno(err, errno, "cannot read %s", part->path);
+        p->in_part += (uint64_t)n;
+        if (n == 0 || p->in_part > part->size) {
+            rc = check_unchanged(part, p->fd, err);
+            if (rc == EMS_OK && p->in_part != part->size)
+                rc = ems_fail(err, EMS_PART_UNFINISHED, "%s gave %llu bytes instead of %llu",
+                              part->name, (unsigned long long)p->in_part,
+                              (unsigned long long)part->size);
+            if (rc != EMS_OK)
+                return rc;
+            close(p->fd);
+            p->fd = -1;
+            p->index++;
+            continue;
+        }
+        *span = (struct ems_span){
+            .data = block->data, .size = (size_t)n, .origin = src->origin, .block = block};
+        src->origin += (uint64_t)n;
+        return EMS_OK;
+    }
+    return EMS_END;
+}
+
+static void parts_free(struct ems_source *src)
+{
+    struct parts_source *p = (struct parts_source *)src;
+
+    if (p->fd >= 0)
+        close(p->fd);
+    ems_pool_release(&p->pool);
+}
+
+static const struct ems_source_ops parts_ops = {"parts", parts_next, parts_free};
+
+struct ems_source *ems_parts_open(const struct ems_part_set *set, struct ems_error *err)
+{
+    struct parts_source *p;
+
+    if (!set->whole) {
+        ems_fail(err, EMS_PART_MISSING, "%s is not whole", set->name);
+        return NULL;
+    }
+    p = ems_source_alloc(sizeof *p, &parts_ops, NULL, err);
+    if (p == NULL)
+        return NULL;
+    p->set = set;
+    p->fd = -1;
+    ems_pool_init(&p->pool, EMS_READ_SIZE);
+    return &p->base;
+}
+
+const struct ems_part *ems_parts_locate(const struct ems_part_set *set, uint64_t origin,
+                                        uint64_t *offset)
+{
+    size_t low = 0, high = set->count;
+
+    *offset = EMS_NOWHERE;
+    if (origin == EMS_NOWHERE || set->count == 0)
+        return NULL;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+
+        if (set->parts[middle].offset <= origin)
+            low = middle;
+        else
+            high = middle;
+    }
+    /* The very end belongs to the last part that has bytes. */
+    while (low > 0 && (set->parts[low].path == NULL || set->parts[low].size == 0 ||
+                       set->parts[low].status == EMS_PART_IS_STALE))
+        low--;
+    if (origin < set->parts[low].offset || origin - set->parts[low].offset > set->parts[low].size)
+        return NULL;
+    *offset = origin - set->parts[low].offset;
+    return &set->parts[low];
+}

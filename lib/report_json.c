@@ -1,0 +1,214 @@
+/* report_json.c - the report as JSON lines, one object a line; see report.h. */
+#include "report.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The object as one line; takes over the reference. NULL (out of memory on the way) is an error. */
+static int emit(json_t *object, struct ems_buf *out, struct ems_error *err)
+{
+    char *line = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    int rc;
+
+    json_decref(object);
+    if (line == NULL)
+        return ems_fail_memory(err);
+    rc = ems_buf_append(out, line, strlen(line), err);
+    if (rc == EMS_OK)
+        rc = ems_buf_append(out, "\n", 1, err);
+    free(line);
+    return rc;
+}
+
+static json_t *number(uint64_t value)
+{
+    return value == EMS_NOWHERE ? json_null() : json_integer((json_int_t)value);
+}
+
+static json_t *name_of(const char *name)
+{
+    char shown[1024];
+
+    if (name == NULL)
+        return json_null();
+    return json_string(ems_printable(name, strlen(name), shown, sizeof shown));
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return text != NULL && text[0] != '\0' ? json_string(text) : json_null();
+}
+
+static int json_finding(const struct ems_finding *f, struct ems_buf *out, struct ems_error *err)
+{
+    json_t *o = json_object();
+
+    json_object_set_new(o, "type", json_string("finding"));
+    json_object_set_new(o, "code", json_string(ems_code_name(f->code)));
+    json_object_set_new(o, "severity", json_string(ems_severity_name(f->severity)));
+    json_object_set_new(o, "artifact", text_or_null(f->artifact));
+    json_object_set_new(o, "part", text_or_null(f->part));
+    json_object_set_new(o, "offset", number(f->offset));
+    json_object_set_new(o, "message", json_string(f->message));
+    json_object_set_new(o, "advice", text_or_null(f->advice));
+    return emit(o, out, err);
+}
+
+static json_t *layer_openpgp(const struct ems_artifact *a)
+{
+    const struct ems_pgp_facts *f = &a->pgp;
+    json_t *o = json_object(), *recipients = json_array();
+
+    for (uint32_t i = 0; i < f->recipients && i < EMS_PGP_MAX_RECIPIENTS; i++)
+        json_array_append_new(recipients, json_string(f->recipient_ids[i]));
+    json_object_set_new(o, "layer", json_string("openpgp"));
+    json_object_set_new(o, "container", text_or_null(f->container));
+    json_object_set_new(o, "cipher", text_or_null(f->cipher));
+    json_object_set_new(o, "integrity", text_or_null(f->integrity));
+    json_object_set_new(o, "session_key", text_or_null(f->session_key));
+    json_object_set_new(o, "s2k", text_or_null(f->s2k));
+    json_object_set_new(o, "compression", text_or_null(f->compression));
+    json_object_set_new(o, "recipients", recipients);
+    json_object_set_new(o, "key_id", text_or_null(f->key_id));
+    json_object_set_new(o, "signer", text_or_null(f->signer_id));
+    json_object_set_new(o, "file_name", text_or_null(f->file_name));
+    return o;
+}
+
+static json_t *layer_gzip(const struct ems_artifact *a)
+{
+    json_t *o = json_object();
+
+    json_object_set_new(o, "layer", json_string("gzip"));
+    json_object_set_new(o, "members", number(a->gzip.members));
+    json_object_set_new(o, "bytes_in", number(a->gzip.bytes_in));
+    json_object_set_new(o, "bytes_out", number(a->gzip.bytes_out));
+    return o;
+}
+
+static json_t *layer_sql(const struct ems_artifact *a)
+{
+    json_t *o = json_object(), *tables = json_object(), *skipped = json_object(), *s;
+
+    for (size_t i = 0; i < a->sql.table_count; i++)
+        json_object_set_new(tables, a->sql.tables[i].name, number(a->sql.tables[i].rows));
+    for (size_t i = 0; i < a->sql.skip_reason_count; i++)
+        json_object_set_new(skipped, a->sql.skip_reasons[i], number(a->sql.skip_counts[i]));
+    json_object_set_new(o, "layer", json_string("sql"));
+    json_object_set_new(o, "complete", json_boolean(a->sql.complete));
+    json_object_set_new(o, "server_version", text_or_null(a->sql.server_version));
+    json_object_set_new(o, "dump_version", text_or_null(a->sql.dump_version));
+    json_object_set_new(o, "statements", number(a->sql.statements));
+    json_object_set_new(o, "rows", number(a->sql.rows));
+    json_object_set_new(o, "skipped", skipped);
+    json_object_set_new(o, "tables", tables);
+    if (!ems_synapse_is_homeserver(&a->synapse))
+        return o;
+    s = json_object();
+    json_object_set_new(s, "server_name", text_or_null(a->synapse.server_name));
+    json_object_set_new(s, "users", number(a->synapse.users));
+    json_object_set_new(s, "schema_version", number(a->synapse.schema_version));
+    json_object_set_new(s, "compat_version", number(a->synapse.compat_version));
+    json_object_set_new(s, "background_updates", number(a->synapse.background_updates));
+    json_object_set_new(o, "synapse", s);
+    return o;
+}
+
+static int json_artifact(const struct ems_artifact *a, struct ems_buf *out, struct ems_error *err)
+{
+    json_t *o = json_object(), *parts = json_array(), *layers = json_array();
+
+    for (size_t i = 0; a->set != NULL && i < a->set->count; i++) {
+        const struct ems_part *part = &a->set->parts[i];
+        json_t *p = json_object();
+
+        json_object_set_new(p, "name", name_of(part->name));
+        json_object_set_new(p, "size", part->path != NULL ? number(part->size) : json_null());
+        json_object_set_new(p, "status", json_string(ems_part_status_name(part->status)));
+        json_array_append_new(parts, p);
+    }
+    if (a->encrypted)
+        json_array_append_new(layers, layer_openpgp(a));
+    if (a->gzipped)
+        json_array_append_new(layers, layer_gzip(a));
+    if (a->is_sql)
+        json_array_append_new(layers, layer_sql(a));
+    json_object_set_new(o, "type", json_string("artifact"));
+    json_object_set_new(o, "name", name_of(a->name));
+    json_object_set_new(o, "kind", json_string(ems_kind_name(a->kind)));
+    json_object_set_new(o, "verdict", json_string(ems_verdict_name(a->verdict)));
+    json_object_set_new(o, "bytes_in", number(a->bytes_in));
+    json_object_set_new(o, "bytes_out", number(a->bytes_out));
+    json_object_set_new(o, "parts", parts);
+    json_object_set_new(o, "layers", layers);
+    if (a->staged != NULL)
+        json_object_set_new(o, "database", json_string(a->staged));
+    return emit(o, out, err);
+}
+
+static int json_summary(const struct ems_report *report, struct ems_buf *out, struct ems_error *err)
+{
+    int status = ems_report_exit(report);
+    const char *verdict = status == 0   ? "verified"
+                          : status == 1 ? "damaged"
+                          : status == 3 ? "incomplete"
+                          : status == 4 ? "undecryptable"
+                          : status == 5 ? "unsupported"
+                                        : "unchecked";
+    json_t *o = json_object(), *resend = json_array();
+    char **names = ems_report_resend(report);
+    uint64_t counts[3] = {0};
+
+    if (names == NULL) {
+        json_decref(o);
+        json_decref(resend);
+        return ems_fail_memory(err);
+    }
+    for (size_t i = 0; names[i] != NULL; i++) {
+        json_array_append_new(resend, json_string(names[i]));
+        free(names[i]);
+    }
+    free(names);
+    for (size_t i = 0; i < report->findings.count; i++)
+        counts[report->findings.items[i].severity]++;
+    json_object_set_new(o, "type", json_string("summary"));
+    json_object_set_new(o, "verdict", json_string(verdict));
+    json_object_set_new(o, "exit", json_integer(status));
+    json_object_set_new(o, "artifacts", number(report->count));
+    json_object_set_new(o, "errors", number(counts[EMS_SEVERITY_ERROR]));
+    json_object_set_new(o, "warnings", number(counts[EMS_SEVERITY_WARNING]));
+    json_object_set_new(o, "elapsed_s", json_real(report->elapsed_s));
+    json_object_set_new(o, "resend", resend);
+    json_object_set_new(o, "tool", json_string(report->tool));
+    json_object_set_new(o, "version", json_string(EMS_VERSION));
+    return emit(o, out, err);
+}
+
+int ems_report_json(const struct ems_report *report, struct ems_buf *out, struct ems_error *err)
+{
+    int rc = EMS_OK;
+
+    for (size_t i = 0; i < report->findings.count && rc == EMS_OK; i++)
+        rc = json_finding(&report->findings.items[i], out, err);
+    for (size_t i = 0; i < report->count && rc == EMS_OK; i++)
+        rc = json_artifact(&report->artifacts[i], out, err);
+    return rc != EMS_OK ? rc : json_summary(report, out, err);
+}
+
+int ems_report_json_progress(const char *artifact, const char *layer, uint64_t done, uint64_t total,
+                             double rate, struct ems_buf *out, struct ems_error *err)
+{
+    json_t *o = json_object();
+
+    json_object_set_new(o, "type", json_string("progress"));
+    json_object_set_new(o, "artifact", name_of(artifact));
+    json_object_set_new(o, "layer", json_string(layer));
+    json_object_set_new(o, "bytes_done", number(done));
+    json_object_set_new(o, "bytes_total", total > 0 ? number(total) : json_null());
+    json_object_set_new(o, "rate", json_real(rate));
+    json_object_set_new(o, "eta_s",
+                        total > done && rate > 0 ? json_real((double)(total - done) / rate)
+                                                 : json_null());
+    return emit(o, out, err);
+}

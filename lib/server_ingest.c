@@ -1,0 +1,129 @@
+/* server_ingest.c - see server_ingest.h */
+#include "server_ingest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the restore shows to the facts as its events go by. */
+struct watcher {
+    struct ems_artifact *artifact;
+    const struct ems_check_options *check;
+    bool collect; /* the artifact was not read before: its facts are collected now */
+};
+
+static int watch(void *context, const struct ems_sql_event *event, struct ems_error *err)
+{
+    struct watcher *w = context;
+    int rc = EMS_OK;
+
+    if (w->collect)
+        rc = ems_synapse_observe(&w->artifact->synapse, event, err);
+    if (rc == EMS_OK && w->check->tick != NULL)
+        rc = w->check->tick(w->check->tick_context, err);
+    return rc;
+}
+
+/* The name the database gets: asked for, or after the homeserver. False: nothing to name it by. */
+static bool choose_name(const struct ems_ingest_options *o, const struct ems_artifact *artifact,
+                        char name[64])
+{
+    const char *server = o->server_name != NULL ? o->server_name : artifact->synapse.server_name;
+
+    if (o->database != NULL)
+        snprintf(name, 64, "%s", o->database);
+    else if (server[0] != '\0')
+        ems_staging_name(server, name);
+    else
+        return false;
+    return true;
+}
+
+static int run_restore(struct ems_artifact *artifact, struct ems_source *bottom,
+                       const struct ems_ingest_options *o, struct ems_staging *staging,
+                       bool collect, struct ems_error *err)
+{
+    struct ems_chain_options options = {.secrets = o->check.secrets,
+                                        .allow_no_integrity = o->check.allow_no_integrity,
+                                        .no_threads = o->check.no_threads,
+                                        .bytes_in = o->check.bytes_in};
+    struct watcher watcher = {artifact, &o->check, collect};
+    struct ems_restore_options restore = {.watch = watch, .watch_context = &watcher};
+    struct ems_restore_result result;
+    struct ems_sqlscan *scan;
+    struct ems_chain chain;
+    int rc = ems_chain_open(&chain, bottom, &options, err);
+
+    if (rc != EMS_OK)
+        return rc;
+    scan = ems_sqlscan_open(chain.top, err);
+    if (scan == NULL) {
+        chain.top = NULL;
+        ems_chain_close(&chain);
+        return err->code;
+    }
+    rc = ems_restore_run(scan, staging, &restore, &result, err);
+    if (rc != EMS_OK && ems_code_exit(rc) == 1 && rc != EMS_RESTORE_FAILED)
+        rc = ems_chain_settle(&chain, err);
+    if (collect) {
+        artifact->bytes_out = chain.top->offset;
+        artifact->is_sql = true;
+        artifact->kind = EMS_KIND_PG_DUMP;
+        if (ems_artifact_take_facts(artifact, scan, err) != EMS_OK && rc == EMS_OK)
+            rc = err->code;
+        ems_artifact_take_chain(artifact, &chain);
+    }
+    ems_sqlscan_free(scan);
+    chain.top = NULL;
+    ems_chain_close(&chain);
+    return rc;
+}
+
+int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream,
+                        const struct ems_ingest_options *o, struct ems_staging **staging,
+                        struct ems_findings *findings)
+{
+    bool collect = stream != NULL;
+    struct ems_error err = {0};
+    char name[64];
+    int rc = EMS_OK;
+
+    if (!choose_name(o, artifact, name)) {
+        if (stream == NULL)
+            rc = ems_fail(&err, EMS_RESTORE_FAILED,
+                          "the dump names no homeserver to call the database after: give "
+                          "--database");
+        else
+            rc = ems_fail(&err, EMS_RESTORE_FAILED,
+                          "a dump from a pipe cannot be asked for its server name first: give "
+                          "--database or --server-name");
+    }
+    if (rc == EMS_OK && *staging == NULL)
+        rc = ems_staging_open(&o->server, staging, &err);
+    if (rc == EMS_OK)
+        rc = ems_staging_create(*staging, name, o->replace, &err);
+    if (rc == EMS_OK) {
+        struct ems_source *bottom = stream != NULL ? stream : ems_parts_open(artifact->set, &err);
+
+        stream = NULL;
+        rc = run_restore(artifact, bottom, o, *staging, collect, &err);
+        if (rc == EMS_OK)
+            rc = ems_staging_publish(*staging, &err);
+        if (rc != EMS_OK)
+            ems_staging_abandon(*staging);
+    }
+    ems_source_free(stream);
+    if (rc == EMS_OK) {
+        artifact->staged = strdup(name);
+        artifact->verdict = EMS_VERDICT_VERIFIED;
+        if (artifact->staged == NULL)
+            findings->out_of_memory = true;
+    } else {
+        enum ems_verdict before = artifact->verdict;
+
+        ems_artifact_fail(artifact, &err, findings);
+        if (ems_code_exit(rc) == 75) /* the upload is as good as it was found to be */
+            artifact->verdict = before;
+    }
+    return rc;
+}

@@ -1,0 +1,35 @@
+/*
+ * server_ingest.h - a proven dump artifact into the staging database: the "use" pass.
+ *
+ * Part of libems-server.
+ */
+#ifndef EMS_SERVER_INGEST_H
+#define EMS_SERVER_INGEST_H
+
+#include "artifact.h"
+#include "restore.h"
+#include "staging.h"
+
+struct ems_ingest_options {
+    struct ems_check_options check;
+    struct ems_staging_options server;
+    const char *database;    /* NULL: staging_<server name> */
+    const char *server_name; /* NULL: what the first pass found in the dump */
+    bool replace;            /* an existing database of that name */
+};
+
+/*
+ * Restore `artifact`. With a set: it must have been verified by ems_artifact_check before; its
+ * parts are read a second time and proven again on the way. With a stream (taken over): read once;
+ * the artifact is filled in as ems_artifact_check does. The database gets its name only at the very
+ * end; on any failure nothing of that name was made or touched.
+ *
+ * `staging` stays open for questions (ems_staging_howto) and is closed by the caller; it is opened
+ * here because a bad artifact should not start a server. Sets artifact->staged on success. Returns
+ * EMS_OK or the code of the failure, which is also a finding by then.
+ */
+int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream,
+                        const struct ems_ingest_options *, struct ems_staging **staging,
+                        struct ems_findings *);
+
+#endif

@@ -1,0 +1,99 @@
+/*
+ * cli.h - what the tools share on their command line side: options, passphrases, progress, signals,
+ * and the printing of the report. No format is parsed here.
+ */
+#ifndef EMS_CLI_H
+#define EMS_CLI_H
+
+#include "report.h"
+
+#include <stdio.h>
+
+/* Groups of options; every tool has the general ones. */
+enum {
+    CLI_SECRETS = 1 << 0, /* passphrase, keys, --allow-no-integrity */
+    CLI_OUTPUT = 1 << 1,  /* -o, -f */
+    CLI_SERVER = 1 << 2,  /* --dsn, --embedded, -d, -j, -f */
+    CLI_NAME = 1 << 3,    /* --server-name */
+};
+
+struct cli_tool {
+    const char *name;
+    const char *synopsis; /* after the name: "[OPTION]... PATH..." */
+    const char *purpose;  /* sentences for --help */
+    unsigned groups;
+    int min_paths, max_paths; /* max -1: any number */
+};
+
+enum cli_when { CLI_AUTO, CLI_ALWAYS, CLI_NEVER };
+
+#define CLI_MAX_KEYS 16
+
+struct cli {
+    const struct cli_tool *tool;
+    const char *passphrase_file, *key_passphrase_file, *output, *dsn, *embedded, *database,
+        *server_name;
+    const char *secret_keys[CLI_MAX_KEYS];
+    size_t secret_key_count;
+    int passphrase_fd; /* -1: none */
+    unsigned jobs;
+    bool json, allow_no_integrity, force, quiet, verbose;
+    enum cli_when progress, color;
+    const char *const *paths;
+    size_t path_count;
+
+    /* of the run */
+    struct ems_report report;
+    struct ems_pgp_secrets *secrets;
+    double started;
+    char *epilogue; /* printed after a good text report; freed by cli_finish */
+    _Atomic uint64_t bytes_done;
+    uint64_t bytes_total;      /* 0: unknown */
+    const char *progress_name; /* artifact and layer shown */
+    const char *progress_layer;
+    double progress_next;
+    bool progress_shown;
+};
+
+/*
+ * Parse the command line, harden the process (no core files, no ptrace, SIGPIPE ignored, SIGINT and
+ * SIGTERM noted) and initialise the libraries. -1: go on; else the exit status to end with (0 after
+ * --help and --version, 2 after a wrong option, 70).
+ */
+int cli_start(struct cli *, const struct cli_tool *, int argc, char **argv);
+
+/* Load what unlocks messages. 0, or an exit status after a message. */
+int cli_load_secrets(struct cli *);
+
+/* A wrong use of the options that only the tool can see: message, hint at --help, returns 2. */
+int cli_usage(const struct cli *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* "tool: message" on stderr. */
+void cli_message(const struct cli *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* An ems_tick_fn (context: struct cli): draws progress, ends the work after a signal. */
+int cli_tick(void *cli, struct ems_error *);
+
+/* What the progress line shows from now on; total in bytes of bytes_done. */
+void cli_progress(struct cli *, const char *name, const char *layer, uint64_t total);
+
+/* A failure that is not of one artifact. */
+void cli_fail(struct cli *, const struct ems_error *);
+
+/* Resolve the paths of the command line into upload. False after a failure (it is a finding). */
+bool cli_resolve(struct cli *, struct ems_upload *);
+
+/* Options for ems_artifact_check as the command line says. */
+struct ems_check_options cli_check_options(struct cli *);
+
+/* Is the only path "-", or something else that is a stream and not a file? Then *fd to read. */
+bool cli_is_stream(struct cli *, int *fd, const char **name);
+
+/*
+ * Print the report (to stdout, or stderr if stdout carries data), release everything, and return
+ * the exit status of the process. After a signal it does not return but lets the signal have its
+ * way.
+ */
+int cli_finish(struct cli *, bool stdout_is_data);
+
+#endif

@@ -1,0 +1,56 @@
+/* ems-check - verify an upload as far as that goes without a server. */
+#include "cli.h"
+
+static const struct cli_tool tool = {
+    .name = "ems-check",
+    .synopsis = "[OPTION]... PATH...",
+    .purpose = "Verify an upload for an EMS import: parts, encryption, compression and content.\n"
+               "PATH is an artifact (whole or split), one of its parts, or a directory.\n"
+               "- reads standard input. Nothing is written.",
+    .groups = CLI_SECRETS | CLI_NAME,
+    .min_paths = 1,
+    .max_paths = -1,
+};
+
+static bool check_one(struct cli *cli, const struct ems_part_set *set, struct ems_source *stream,
+                      const char *name)
+{
+    struct ems_artifact *artifact = ems_report_add(&cli->report);
+    struct ems_check_options options = cli_check_options(cli);
+
+    cli_progress(cli, name, "checking", set != NULL ? set->size : 0);
+    if (artifact != NULL &&
+        ems_artifact_check(artifact, set, stream, name, &options, &cli->report.findings) == EMS_OK)
+        return true;
+    cli->report.findings.out_of_memory = true;
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    struct ems_upload upload = {0};
+    struct ems_error err = {0};
+    struct cli cli;
+    const char *name;
+    int fd, status = cli_start(&cli, &tool, argc, argv);
+
+    if (status >= 0)
+        return status;
+    if (cli_load_secrets(&cli) == 0) {
+        if (cli_is_stream(&cli, &fd, &name)) {
+            struct ems_source *stream = ems_source_fd_open(fd, true, name, &err);
+
+            if (stream == NULL)
+                cli_fail(&cli, &err);
+            else
+                check_one(&cli, NULL, stream, name);
+        } else if (cli_resolve(&cli, &upload)) {
+            for (size_t i = 0; i < upload.count; i++)
+                if (!check_one(&cli, &upload.sets[i], NULL, upload.sets[i].name))
+                    break;
+        }
+    }
+    status = cli_finish(&cli, false);
+    ems_upload_release(&upload);
+    return status;
+}

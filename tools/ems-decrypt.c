@@ -1,0 +1,169 @@
+/* ems-decrypt - take the OpenPGP layer off an artifact. */
+#include "cli.h"
+
+#include "sink.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct cli_tool tool = {
+    .name = "ems-decrypt",
+    .synopsis = "[OPTION]... PATH...",
+    .purpose = "Decrypt an artifact, whole or split. PATH is its name without .part-*, one or\n"
+               "several of its parts, or - for standard input. Without -o the file gets the\n"
+               "artifact's name without .gpg, in the current directory. Files are proven in a\n"
+               "first pass; the output appears only after the integrity check.",
+    .groups = CLI_SECRETS | CLI_OUTPUT,
+    .min_paths = 1,
+    .max_paths = -1,
+};
+
+/* Where the result goes when nobody said: the name without the ending that gpg gave. */
+static char *default_output(const char *name)
+{
+    static const char *const endings[] = {".gpg", ".pgp", ".asc"};
+    size_t length = strlen(name);
+
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++)
+        if (length > 4 && strcmp(name + length - 4, endings[i]) == 0)
+            return strndup(name, length - 4);
+    return NULL;
+}
+
+/* One pass: source, openpgp, and what comes out to sink. Takes over bottom. */
+static int run(struct cli *cli, struct ems_artifact *artifact, struct ems_source *bottom,
+               struct ems_sink *sink, struct ems_error *err)
+{
+    struct ems_chain_options options = {.secrets = cli->secrets,
+                                        .allow_no_integrity = cli->allow_no_integrity,
+                                        .keep_gzip = true,
+                                        .no_threads = cli_check_options(cli).no_threads,
+                                        .bytes_in = &cli->bytes_done};
+    struct ems_chain chain;
+    struct ems_span span;
+    int rc = ems_chain_open(&chain, bottom, &options, err);
+
+    if (rc == EMS_OK && !chain.encrypted)
+        rc = ems_fail(err, EMS_PGP_NOT_OPENPGP, "%s is not an OpenPGP message", artifact->name);
+    while (rc == EMS_OK && (rc = ems_source_next(chain.top, &span, err)) == EMS_OK) {
+        rc = ems_sink_write(sink, span.data, span.size, err);
+        if (rc == EMS_OK)
+            rc = cli_tick(cli, err);
+    }
+    if (rc == EMS_END) {
+        artifact->bytes_out = chain.top->offset;
+        rc = ems_sink_commit(sink, err);
+    }
+    artifact->bytes_in = atomic_load(&cli->bytes_done);
+    ems_artifact_take_chain(artifact, &chain);
+    ems_chain_close(&chain);
+    return rc;
+}
+
+static int prove(struct cli *cli, struct ems_artifact *artifact, const struct ems_part_set *set,
+                 struct ems_error *err)
+{
+    struct ems_sink *nothing = ems_sink_null_open(err);
+    int rc;
+
+    if (nothing == NULL)
+        return err->code;
+    cli_progress(cli, set->name, "proving", set->size);
+    rc = run(cli, artifact, ems_parts_open(set, err), nothing, err);
+    ems_sink_free(nothing);
+    return rc;
+}
+
+static void decrypt(struct cli *cli, const struct ems_part_set *set, struct ems_source *stream,
+                    const char *name, const char *output)
+{
+    struct ems_artifact *artifact = ems_report_add(&cli->report);
+    struct ems_error err = {0};
+    struct ems_sink *sink;
+    int rc = EMS_OK;
+
+    if (artifact == NULL || (artifact->name = strdup(name)) == NULL) {
+        cli->report.findings.out_of_memory = true;
+        ems_source_free(stream);
+        return;
+    }
+    artifact->set = set;
+    artifact->kind = ems_kind_of_name(name);
+    artifact->verdict = EMS_VERDICT_INCOMPLETE;
+    artifact->error = EMS_PART_MISSING;
+    if (set != NULL && !set->whole) /* the findings are there already */
+        return;
+    /* The output is opened first: who cannot write should know before the long pass. */
+    sink = strcmp(output, "-") == 0 ? ems_sink_fd_open(STDOUT_FILENO, "standard output", &err)
+                                    : ems_sink_file_open(output, cli->force, &err);
+    if (sink == NULL)
+        rc = err.code;
+    if (rc == EMS_OK && set != NULL)
+        rc = prove(cli, artifact, set, &err);
+    if (rc == EMS_OK) {
+        cli_progress(cli, name, "decrypting", set != NULL ? set->size : 0);
+        rc = run(cli, artifact, set != NULL ? ems_parts_open(set, &err) : stream, sink, &err);
+        stream = NULL;
+    }
+    if (rc == EMS_OK) {
+        artifact->verdict = EMS_VERDICT_VERIFIED;
+        artifact->error = EMS_OK;
+    } else {
+        ems_artifact_fail(artifact, &err, &cli->report.findings);
+    }
+    ems_source_free(stream);
+    ems_sink_free(sink);
+}
+
+/* The one artifact that the command line names; 0, or the exit status after a message. */
+static int work(struct cli *cli, struct ems_upload *upload)
+{
+    const char *name, *output = cli->output;
+    struct ems_error err = {0};
+    char *chosen = NULL;
+    int fd;
+
+    if (cli_is_stream(cli, &fd, &name)) {
+        struct ems_source *stream = ems_source_fd_open(fd, true, name, &err);
+
+        if (stream == NULL)
+            cli_fail(cli, &err);
+        else
+            decrypt(cli, NULL, stream, name, output != NULL ? output : "-");
+        return 0;
+    }
+    if (!cli_resolve(cli, upload))
+        return 0;
+    if (upload->count > 1 || (upload->count == 0 && cli->report.findings.count == 0))
+        return cli_usage(cli, "%zu artifacts are named: decrypt one at a time", upload->count);
+    if (upload->count == 0)
+        return 0;
+    if (output == NULL)
+        output = chosen = default_output(upload->sets[0].name);
+    if (output == NULL)
+        return cli_usage(cli, "where to? The name has no .gpg to take off: give -o FILE");
+    decrypt(cli, &upload->sets[0], NULL, upload->sets[0].name, output);
+    free(chosen);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct ems_upload upload = {0};
+    struct cli cli;
+    bool to_stdout;
+    int status = cli_start(&cli, &tool, argc, argv);
+
+    if (status >= 0)
+        return status;
+    to_stdout = cli.output != NULL ? strcmp(cli.output, "-") == 0
+                                   : cli.path_count == 1 && strcmp(cli.paths[0], "-") == 0;
+    if (to_stdout && cli.json)
+        return cli_usage(&cli, "--json needs standard output for itself: give -o FILE");
+    status = cli_load_secrets(&cli) == 0 ? work(&cli, &upload) : 0;
+    if (status == 0)
+        status = cli_finish(&cli, to_stdout);
+    ems_upload_release(&upload);
+    return status;
+}

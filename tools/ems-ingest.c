@@ -1,0 +1,30 @@
+/* ems-ingest - the whole upload: check everything, restore the database, one report. */
+#include "server.h"
+
+static const struct cli_tool tool = {
+    .name = "ems-ingest",
+    .synopsis = "[OPTION]... UPLOAD_DIR",
+    .purpose = "Check every artifact of an upload, restore its database export into a staging\n"
+               "PostgreSQL, and report on all of it. A bad artifact does not hide the others.",
+    .groups = CLI_SECRETS | CLI_SERVER | CLI_NAME,
+    .min_paths = 1,
+    .max_paths = -1,
+};
+
+int main(int argc, char **argv)
+{
+    struct ems_staging *staging = NULL;
+    struct ems_upload upload = {0};
+    struct cli cli;
+    int status = cli_start(&cli, &tool, argc, argv);
+
+    if (status >= 0)
+        return status;
+    if (cli_load_secrets(&cli) == 0 && cli_resolve(&cli, &upload))
+        for (size_t i = 0; i < upload.count && !cli.report.findings.out_of_memory; i++)
+            server_check_and_restore(&cli, &upload.sets[i], false, &staging);
+    ems_staging_close(staging);
+    status = cli_finish(&cli, false);
+    ems_upload_release(&upload);
+    return status;
+}

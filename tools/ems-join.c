@@ -1,0 +1,91 @@
+/* ems-join - prove that a set of parts is whole, and write the assembled file. */
+#include "cli.h"
+
+#include "sink.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static const struct cli_tool tool = {
+    .name = "ems-join",
+    .synopsis = "[OPTION]... PATH...",
+    .purpose = "Put the parts that split(1) made together again. PATH is the artifact's name\n"
+               "without .part-*, one or several of its parts, or a directory that holds one\n"
+               "artifact. Without -o the file gets the artifact's name, in the current directory.\n"
+               "It appears only when it is complete.",
+    .groups = CLI_OUTPUT,
+    .min_paths = 1,
+    .max_paths = -1,
+};
+
+/* Parts to sink, with the verdict of the set's own ends. */
+static void join(struct cli *cli, const struct ems_part_set *set)
+{
+    const char *path = cli->output != NULL ? cli->output : set->name;
+    struct ems_artifact *artifact = ems_report_add(&cli->report);
+    struct ems_error err = {0};
+    struct ems_source *parts = NULL;
+    struct ems_sink *sink = NULL;
+    struct ems_span span;
+    int rc = EMS_OK;
+
+    if (artifact == NULL || (artifact->name = strdup(set->name)) == NULL) {
+        cli->report.findings.out_of_memory = true;
+        return;
+    }
+    artifact->set = set;
+    artifact->kind = ems_kind_of_name(set->name);
+    artifact->verdict = EMS_VERDICT_INCOMPLETE;
+    artifact->error = EMS_PART_MISSING;
+    if (!set->whole) /* the findings are there already */
+        return;
+    sink = strcmp(path, "-") == 0 ? ems_sink_fd_open(STDOUT_FILENO, "standard output", &err)
+                                  : ems_sink_file_open(path, cli->force, &err);
+    if (sink != NULL)
+        parts = ems_parts_open(set, &err);
+    cli_progress(cli, set->name, "joining", set->size);
+    while (parts != NULL && (rc = ems_source_next(parts, &span, &err)) == EMS_OK) {
+        atomic_fetch_add(&cli->bytes_done, span.size);
+        rc = ems_sink_write(sink, span.data, span.size, &err);
+        if (rc == EMS_OK)
+            rc = cli_tick(cli, &err);
+        if (rc != EMS_OK)
+            break;
+    }
+    if (rc == EMS_END)
+        rc = ems_sink_commit(sink, &err);
+    if (parts != NULL && rc == EMS_OK) {
+        artifact->verdict = EMS_VERDICT_VERIFIED;
+        artifact->error = EMS_OK;
+        artifact->bytes_in = artifact->bytes_out = parts->offset;
+    } else {
+        ems_artifact_fail(artifact, &err, &cli->report.findings);
+    }
+    ems_source_free(parts);
+    ems_sink_free(sink);
+}
+
+int main(int argc, char **argv)
+{
+    struct ems_upload upload = {0};
+    struct cli cli;
+    bool to_stdout;
+    int status = cli_start(&cli, &tool, argc, argv);
+
+    if (status >= 0)
+        return status;
+    to_stdout = cli.output != NULL && strcmp(cli.output, "-") == 0;
+    if (to_stdout && cli.json)
+        return cli_usage(&cli, "--json needs standard output for itself: give -o FILE");
+    if (cli_resolve(&cli, &upload)) {
+        if (upload.count > 1 || (upload.count == 0 && cli.report.findings.count == 0)) {
+            ems_upload_release(&upload);
+            return cli_usage(&cli, "%zu artifacts are named: join one at a time", upload.count);
+        }
+        if (upload.count == 1)
+            join(&cli, &upload.sets[0]);
+    }
+    status = cli_finish(&cli, to_stdout);
+    ems_upload_release(&upload);
+    return status;
+}

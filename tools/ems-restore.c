@@ -1,0 +1,82 @@
+/* ems-restore - restore an SQL dump into a staging PostgreSQL. */
+#include "server.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct cli_tool tool = {
+    .name = "ems-restore",
+    .synopsis = "[OPTION]... PATH",
+    .purpose = "Restore the database export of an upload into a staging PostgreSQL. PATH is the\n"
+               "artifact (whole or split), one of its parts, a directory that holds it, or - for\n"
+               "standard input. A file is proven in a first pass and restored in a second. The\n"
+               "database gets its name only when everything is proven.",
+    .groups = CLI_SECRETS | CLI_SERVER | CLI_NAME,
+    .min_paths = 1,
+    .max_paths = -1,
+};
+
+static void restore_stream(struct cli *cli, int fd, const char *name, struct ems_staging **staging)
+{
+    struct ems_artifact *artifact = ems_report_add(&cli->report);
+    struct ems_error err = {0};
+    struct ems_source *stream = ems_source_fd_open(fd, true, name, &err);
+
+    if (artifact == NULL || (artifact->name = strdup(name)) == NULL) {
+        cli->report.findings.out_of_memory = true;
+        ems_source_free(stream);
+        return;
+    }
+    artifact->verdict = EMS_VERDICT_UNCHECKED;
+    if (stream == NULL)
+        cli_fail(cli, &err);
+    else
+        server_restore(cli, artifact, stream, staging);
+}
+
+/* The dump among the artifacts that were named: by its name if there are several. */
+static const struct ems_part_set *choose(const struct ems_upload *upload, size_t *dumps)
+{
+    const struct ems_part_set *chosen = upload->count == 1 ? &upload->sets[0] : NULL;
+
+    *dumps = upload->count == 1;
+    for (size_t i = 0; i < upload->count && upload->count > 1; i++) {
+        if (ems_kind_of_name(upload->sets[i].name) == EMS_KIND_PG_DUMP) {
+            chosen = &upload->sets[i];
+            ++*dumps;
+        }
+    }
+    return chosen;
+}
+
+int main(int argc, char **argv)
+{
+    const struct ems_part_set *set;
+    struct ems_staging *staging = NULL;
+    struct ems_upload upload = {0};
+    struct cli cli;
+    const char *name;
+    size_t dumps;
+    int fd, status = cli_start(&cli, &tool, argc, argv);
+
+    if (status >= 0)
+        return status;
+    if (cli_load_secrets(&cli) == 0) {
+        if (cli_is_stream(&cli, &fd, &name)) {
+            restore_stream(&cli, fd, name, &staging);
+        } else if (cli_resolve(&cli, &upload)) {
+            set = choose(&upload, &dumps);
+            if (dumps != 1 && cli.report.findings.count == 0) {
+                ems_upload_release(&upload);
+                return cli_usage(&cli, "%zu database exports are named: restore one at a time",
+                                 dumps);
+            }
+            if (dumps == 1)
+                server_check_and_restore(&cli, set, true, &staging);
+        }
+    }
+    ems_staging_close(staging);
+    status = cli_finish(&cli, false);
+    ems_upload_release(&upload);
+    return status;
+}
