@@ -11,7 +11,8 @@
  *
  * Errors: EMS_PGP_NOT_OPENPGP, EMS_PGP_MALFORMED, EMS_PGP_TRUNCATED, EMS_PGP_TRAILING,
  * EMS_PGP_MODIFIED, EMS_PGP_NO_INTEGRITY, EMS_PGP_PASSPHRASE, EMS_PGP_NO_KEY, EMS_PGP_UNSUPPORTED
- * (names what), EMS_PGP_LIMIT, and whatever comes from below.
+ * (names what), EMS_PGP_LIMIT, EMS_NOT_ENCRYPTED (an OpenPGP message that is
+ * only signed, compressed or literal), and whatever comes from below.
  *
  * ems_pgp_library_init must have been called.
  */
@@ -77,6 +78,8 @@ struct ems_pgp_facts {
     char file_name[256];     /* of the literal packet, made printable; never a path */
     uint64_t created;        /* of the literal packet, seconds since 1970, 0 if none */
     bool armored;
+    bool text_mode; /* the sender declared text: line ends may have been changed on the way in */
+    bool weak_session_key; /* all zero: some senders made such (CVE-2025-13470) */
 };
 
 struct ems_pgp_options {

@@ -1,0 +1,73 @@
+/* pgp_cipher.c - see pgp_cipher.h */
+#include "pgp_cipher.h"
+
+#include "bytes.h"
+
+#include <string.h>
+
+static const struct ems_pgp_cipher ciphers[] = {
+    {1, GCRY_CIPHER_IDEA, 16, 8, "IDEA"},
+    {2, GCRY_CIPHER_3DES, 24, 8, "3DES"},
+    {3, GCRY_CIPHER_CAST5, 16, 8, "CAST5"},
+    {4, GCRY_CIPHER_BLOWFISH, 16, 8, "BLOWFISH"},
+    {7, GCRY_CIPHER_AES128, 16, 16, "AES"},
+    {8, GCRY_CIPHER_AES192, 24, 16, "AES192"},
+    {9, GCRY_CIPHER_AES256, 32, 16, "AES256"},
+    {10, GCRY_CIPHER_TWOFISH, 32, 16, "TWOFISH"},
+    {11, GCRY_CIPHER_CAMELLIA128, 16, 16, "CAMELLIA128"},
+    {12, GCRY_CIPHER_CAMELLIA192, 24, 16, "CAMELLIA192"},
+    {13, GCRY_CIPHER_CAMELLIA256, 32, 16, "CAMELLIA256"},
+};
+
+const struct ems_pgp_cipher *ems_pgp_cipher_find(unsigned id)
+{
+    for (size_t i = 0; i < sizeof ciphers / sizeof ciphers[0]; i++)
+        if (ciphers[i].id == id)
+            return &ciphers[i];
+    return NULL;
+}
+
+const struct ems_pgp_cipher *ems_pgp_cipher_get(unsigned id, struct ems_error *err)
+{
+    const struct ems_pgp_cipher *cipher = ems_pgp_cipher_find(id);
+
+    if (cipher == NULL || gcry_cipher_test_algo(cipher->algorithm) != 0) {
+        ems_fail(err, EMS_PGP_UNSUPPORTED, "cipher algorithm %u (%s)", id,
+                 cipher == NULL ? "unknown" : cipher->name);
+        return NULL;
+    }
+    return cipher;
+}
+
+int ems_pgp_cipher_open(gcry_cipher_hd_t *handle, const struct ems_pgp_cipher *cipher, int mode,
+                        unsigned flags, const uint8_t *key, struct ems_error *err)
+{
+    gcry_error_t rc = gcry_cipher_open(handle, cipher->algorithm, mode, flags | GCRY_CIPHER_SECURE);
+
+    if (rc != 0) {
+        *handle = NULL;
+        if (gcry_err_code(rc) == GPG_ERR_ENOMEM)
+            return ems_fail_memory(err);
+        return ems_fail(err, EMS_INTERNAL, "%s: %s", cipher->name, gcry_strerror(rc));
+    }
+    rc = gcry_cipher_setkey(*handle, key, cipher->key_size);
+    if (rc == 0)
+        return EMS_OK;
+    gcry_cipher_close(*handle);
+    *handle = NULL;
+    return ems_fail(err, gcry_err_code(rc) == GPG_ERR_WEAK_KEY ? EMS_PGP_MODIFIED : EMS_INTERNAL,
+                    "%s: %s", cipher->name, gcry_strerror(rc));
+}
+
+void ems_pgp_unlock_done(const struct ems_pgp_unlock *unlock, const struct ems_pgp_cipher *cipher,
+                         const struct ems_pgp_session_key *key)
+{
+    struct ems_pgp_facts *facts = unlock->facts;
+    static const uint8_t zeros[EMS_PGP_KEY_MAX];
+
+    facts->cipher = cipher->name;
+    facts->s2k = key->s2k;
+    facts->session_key = key->s2k != NULL ? "passphrase" : "key";
+    memcpy(facts->key_id, key->key_id, sizeof facts->key_id);
+    facts->weak_session_key = ems_equal_ct(key->key, zeros, key->size);
+}

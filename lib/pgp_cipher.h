@@ -1,0 +1,75 @@
+/*
+ * pgp_cipher.h - symmetric ciphers, session keys, and the encrypted containers as stages.
+ */
+#ifndef EMS_PGP_CIPHER_H
+#define EMS_PGP_CIPHER_H
+
+#include "pgp.h"
+#include "pgp_s2k.h"
+
+#include <gcrypt.h>
+
+/* ---- ciphers (RFC 9580, section 9.3) ---- */
+
+struct ems_pgp_cipher {
+    uint8_t id;       /* OpenPGP's number */
+    int algorithm;    /* libgcrypt's */
+    uint8_t key_size; /* octets */
+    uint8_t block_size;
+    const char *name; /* as GnuPG prints it: "AES256" */
+};
+
+/* NULL if OpenPGP does not know the number. */
+const struct ems_pgp_cipher *ems_pgp_cipher_find(unsigned id);
+/* As above, and libgcrypt has it too; else EMS_PGP_UNSUPPORTED in *err and NULL. */
+const struct ems_pgp_cipher *ems_pgp_cipher_get(unsigned id, struct ems_error *err);
+
+/* A handle in secure memory with its key set. EMS_OK; EMS_PGP_MODIFIED for keys that the cipher
+ * calls weak (they cannot be honest session keys); EMS_NO_MEMORY; EMS_INTERNAL. */
+int ems_pgp_cipher_open(gcry_cipher_hd_t *, const struct ems_pgp_cipher *, int mode, unsigned flags,
+                        const uint8_t *key, struct ems_error *);
+
+/* ---- session keys ---- */
+
+/* A key that may open the container. Lives in secure memory, where its owner allocated it. */
+struct ems_pgp_session_key {
+    uint8_t key[EMS_PGP_KEY_MAX];
+    size_t size;
+    uint8_t cipher;  /* OpenPGP's number; 0: the container says (versions 5 and 6) */
+    bool sure;       /* unwrapping proved it: if it does not fit, the container is damaged */
+    const char *s2k; /* how the passphrase was derived, NULL with a secret key */
+    char key_id[17]; /* of the secret key, or "" */
+};
+
+/*
+ * Gives the candidates one after the other, each call a new one in *key: EMS_OK, EMS_END when there
+ * are no more, or an error that ends the message.
+ */
+typedef int ems_pgp_candidate_fn(void *context, struct ems_pgp_session_key *key,
+                                 struct ems_error *);
+
+/* What a container stage asks of its message. */
+struct ems_pgp_unlock {
+    ems_pgp_candidate_fn *next;
+    void *context;
+    /* Why none fitted, when `next` has returned EMS_END: fills in the error. `damaged`: a sure one
+     * was among them. */
+    int (*refuse)(void *context, bool damaged, struct ems_error *);
+    struct ems_pgp_facts *facts; /* never NULL here */
+};
+
+/*
+ * Encrypted containers: body in (from its version octet on), packets out. Each owns body, asks
+ * `unlock` (borrowed) for keys at the first pull, and reaches EMS_END only with its integrity
+ * proven: EMS_PGP_MODIFIED, EMS_PGP_TRUNCATED, EMS_PGP_PASSPHRASE, EMS_PGP_NO_KEY and what comes
+ * from body and unlock.
+ */
+/* Packet 18 version 1 (section 5.13.1), and packet 9 (section 5.7), which proves nothing. */
+struct ems_source *ems_pgp_cfb_open(struct ems_source *body, const struct ems_pgp_unlock *,
+                                    bool mdc, struct ems_error *);
+
+/* Record which key fitted. */
+void ems_pgp_unlock_done(const struct ems_pgp_unlock *, const struct ems_pgp_cipher *,
+                         const struct ems_pgp_session_key *);
+
+#endif

@@ -1,0 +1,256 @@
+/* pgp_compress.c - see pgp_compress.h */
+#include "pgp_compress.h"
+
+#include "inflate.h"
+
+#include <bzlib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#define LENT        (128u * 1024u)
+#define RATIO_FLOOR ((uint64_t)256 << 20)
+#define RATIO_MAX   500u
+
+enum algorithm { UNCOMPRESSED, ZIP, ZLIB, BZIP2, UNKNOWN };
+
+static const char *const names[] = {"none", "zip", "zlib", "bzip2"};
+
+struct compress {
+    struct ems_source base;
+    enum algorithm algorithm; /* UNKNOWN until the first octet is here */
+    const char **name;
+    struct ems_pool pool;
+    struct ems_span in; /* rest of what the body lent last */
+    uint64_t bytes_in, bytes_out;
+    bool stream_ended; /* the compressed stream; the body may go on */
+    struct ems_deflate *deflate;
+    z_stream zlib;
+    bz_stream bzip2;
+    bool zlib_ready, bzip2_ready;
+};
+
+/*
+ * The three codecs behind one shape: consume from c->in, write to out. EMS_OK to go on, EMS_END at
+ * the end of the compressed stream, EMS_PGP_MALFORMED, EMS_NO_MEMORY.
+ */
+static int run_zip(struct compress *c, uint8_t *out, size_t room, size_t *produced,
+                   struct ems_error *err)
+{
+    struct ems_error why = {0};
+    uint32_t crc = 0;
+    int rc = ems_deflate_run(c->deflate, &c->in.data, &c->in.size, out, room, produced, &crc, &why);
+
+    if (rc == EMS_GZIP_CORRUPT)
+        return ems_fail(err, EMS_PGP_MALFORMED, "the compressed data inside is not valid");
+    if (rc != EMS_OK && rc != EMS_END)
+        return ems_fail(err, rc, "%s", why.text);
+    return rc;
+}
+
+static int run_zlib(struct compress *c, uint8_t *out, size_t room, size_t *produced,
+                    struct ems_error *err)
+{
+    uInt size = c->in.size < UINT32_MAX ? (uInt)c->in.size : UINT32_MAX;
+    int rc;
+
+    c->zlib.next_in = (Bytef *)(uintptr_t)c->in.data;
+    c->zlib.avail_in = size;
+    c->zlib.next_out = out;
+    c->zlib.avail_out = (uInt)room;
+    rc = inflate(&c->zlib, Z_NO_FLUSH);
+    c->in.data += size - c->zlib.avail_in;
+    c->in.size -= size - c->zlib.avail_in;
+    *produced = room - c->zlib.avail_out;
+    if (rc == Z_STREAM_END)
+        return EMS_END;
+    if (rc == Z_OK || rc == Z_BUF_ERROR) /* the latter only says that it needs more input */
+        return EMS_OK;
+    if (rc == Z_MEM_ERROR)
+        return ems_fail_memory(err);
+    return ems_fail(err, EMS_PGP_MALFORMED, "the compressed data inside is not valid: %s",
+                    c->zlib.msg != NULL ? c->zlib.msg : "zlib gives no reason");
+}
+
+static int run_bzip2(struct compress *c, uint8_t *out, size_t room, size_t *produced,
+                     struct ems_error *err)
+{
+    unsigned size = c->in.size < UINT32_MAX ? (unsigned)c->in.size : UINT32_MAX;
+    int rc;
+
+    c->bzip2.next_in = (char *)(uintptr_t)c->in.data;
+    c->bzip2.avail_in = size;
+    c->bzip2.next_out = (char *)out;
+    c->bzip2.avail_out = (unsigned)room;
+    rc = BZ2_bzDecompress(&c->bzip2);
+    c->in.data += size - c->bzip2.avail_in;
+    c->in.size -= size - c->bzip2.avail_in;
+    *produced = room - c->bzip2.avail_out;
+    if (rc == BZ_STREAM_END)
+        return EMS_END;
+    if (rc == BZ_OK)
+        return EMS_OK;
+    if (rc == BZ_MEM_ERROR)
+        return ems_fail_memory(err);
+    return ems_fail(err, EMS_PGP_MALFORMED, "the compressed data inside is not valid bzip2");
+}
+
+static int run(struct compress *c, uint8_t *out, size_t room, size_t *produced,
+               struct ems_error *err)
+{
+    size_t before = c->in.size;
+    int rc;
+
+    *produced = 0;
+    if (c->algorithm == ZIP)
+        rc = run_zip(c, out, room, produced, err);
+    else if (c->algorithm == ZLIB)
+        rc = run_zlib(c, out, room, produced, err);
+    else
+        rc = run_bzip2(c, out, room, produced, err);
+    c->bytes_in += before - c->in.size;
+    c->bytes_out += *produced;
+    if (rc == EMS_OK && before > 0 && before == c->in.size && *produced == 0)
+        return ems_fail(err, EMS_PGP_MALFORMED, "the compressed data inside stands still");
+    if ((rc == EMS_OK || rc == EMS_END) && c->bytes_out > RATIO_FLOOR &&
+        c->bytes_out / RATIO_MAX > c->bytes_in)
+        return ems_fail(err, EMS_PGP_LIMIT,
+                        "compressed data that grows more than %u times its size", RATIO_MAX);
+    return rc;
+}
+
+/* Everything behind the compressed stream is padding, whatever its length (sq 0.27 writes it). */
+static int pass_padding(struct compress *c, struct ems_error *err)
+{
+    return ems_source_drain(c->base.below, err);
+}
+
+static int fetch(struct compress *c, struct ems_error *err)
+{
+    int rc = ems_source_next(c->base.below, &c->in, err);
+
+    c->base.origin = rc == EMS_OK ? c->in.origin : c->base.below->origin;
+    if (rc == EMS_END)
+        return ems_fail(err, EMS_PGP_MALFORMED, "the compressed data inside ends too early");
+    return rc;
+}
+
+static int start(struct compress *c, struct ems_error *err)
+{
+    int rc = fetch(c, err);
+    unsigned id;
+
+    if (rc != EMS_OK)
+        return rc;
+    id = c->in.data[0];
+    if (id > BZIP2)
+        return ems_fail(err, EMS_PGP_UNSUPPORTED, "compression algorithm %u", id);
+    c->in.data++;
+    c->in.size--;
+    if (c->in.origin != EMS_NOWHERE)
+        c->in.origin++;
+    switch (id) {
+    case ZIP: /* deflate without any header (5.6) */
+        c->deflate = ems_deflate_new(EMS_DEFLATE_BEST, err);
+        if (c->deflate == NULL)
+            return ems_fail_memory(err);
+        break;
+    case ZLIB:
+        c->zlib_ready = inflateInit(&c->zlib) == Z_OK;
+        if (!c->zlib_ready)
+            return ems_fail_memory(err);
+        break;
+    case BZIP2:
+        c->bzip2_ready = BZ2_bzDecompressInit(&c->bzip2, 0, 0) == BZ_OK;
+        if (!c->bzip2_ready)
+            return ems_fail_memory(err);
+        break;
+    default:
+        break;
+    }
+    c->algorithm = (enum algorithm)id;
+    *c->name = names[id];
+    return EMS_OK;
+}
+
+/* Uncompressed data passes as it is lent. */
+static int pass(struct compress *c, struct ems_span *span, struct ems_error *err)
+{
+    int rc = EMS_OK;
+
+    if (c->in.size > 0)
+        *span = c->in;
+    else
+        rc = ems_source_next(c->base.below, span, err);
+    c->in.size = 0;
+    c->base.origin = c->base.below->origin;
+    return rc;
+}
+
+static int compress_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
+{
+    struct compress *c = (struct compress *)src;
+    struct ems_block *block;
+    size_t size = 0, produced;
+    uint64_t origin = EMS_NOWHERE;
+    int rc = EMS_OK;
+
+    if (c->algorithm == UNKNOWN) {
+        rc = start(c, err);
+        if (rc != EMS_OK)
+            return rc;
+    }
+    if (c->algorithm == UNCOMPRESSED)
+        return pass(c, span, err);
+    if (c->stream_ended)
+        return pass_padding(c, err);
+    block = ems_pool_get(&c->pool);
+    if (block == NULL)
+        return ems_fail_memory(err);
+    while (rc == EMS_OK && size < block->capacity) {
+        /* What the codec holds back comes first: input is fetched only when it wrote nothing. */
+        rc = run(c, block->data + size, block->capacity - size, &produced, err);
+        if (produced > 0 && origin == EMS_NOWHERE)
+            origin = src->origin;
+        size += produced;
+        if (rc == EMS_OK && c->in.size == 0 && produced == 0)
+            rc = fetch(c, err);
+    }
+    if (rc != EMS_OK && rc != EMS_END)
+        return rc;
+    c->stream_ended = rc == EMS_END;
+    if (size == 0)
+        return pass_padding(c, err);
+    *span = (struct ems_span){.data = block->data, .size = size, .origin = origin, .block = block};
+    return EMS_OK;
+}
+
+static void compress_free(struct ems_source *src)
+{
+    struct compress *c = (struct compress *)src;
+
+    ems_deflate_free(c->deflate);
+    if (c->zlib_ready)
+        inflateEnd(&c->zlib);
+    if (c->bzip2_ready)
+        BZ2_bzDecompressEnd(&c->bzip2);
+    ems_pool_release(&c->pool);
+}
+
+static const struct ems_source_ops compress_ops = {"openpgp", compress_next, compress_free};
+
+struct ems_source *ems_pgp_compress_open(struct ems_source *body, const char **name,
+                                         struct ems_error *err)
+{
+    struct compress *c;
+
+    if (body == NULL)
+        return NULL;
+    c = ems_source_alloc(sizeof *c, &compress_ops, body, err);
+    if (c == NULL)
+        return NULL;
+    c->algorithm = UNKNOWN;
+    c->name = name;
+    ems_pool_init(&c->pool, LENT);
+    return &c->base;
+}

@@ -1,0 +1,19 @@
+/*
+ * pgp_compress.h - the compressed data packet (RFC 9580, section 5.6) as a stage.
+ */
+#ifndef EMS_PGP_COMPRESS_H
+#define EMS_PGP_COMPRESS_H
+
+#include "source.h"
+
+/*
+ * Body in, packets out. Owns body. *name (must outlive the stage) is set to "none", "zip", "zlib"
+ * or "bzip2" once the first octet has been read. EMS_END when the compressed stream and the body
+ * have ended; octets between the two are ignored, as some senders pad with them. EMS_PGP_MALFORMED,
+ * EMS_PGP_UNSUPPORTED, EMS_PGP_LIMIT (more than 500 times as much comes out as went in, once 256
+ * MiB came out), and what comes from body.
+ */
+struct ems_source *ems_pgp_compress_open(struct ems_source *body, const char **name,
+                                         struct ems_error *);
+
+#endif

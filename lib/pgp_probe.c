@@ -1,0 +1,109 @@
+/*
+ * pgp_probe.c - what can be said about a message from its first bytes and its outer packet headers
+ * (see pgp.h).
+ */
+#include "pgp.h"
+
+#include "pgp_packet.h"
+
+#include <string.h>
+
+#define PROBE_ENOUGH 16u
+
+/*
+ * The first octets of a body, by packet: most kinds begin with a version. This keeps out other
+ * formats whose first byte has its highest bit set (PNG, JPEG, xz), and OpenPGP keys.
+ */
+static bool body_fits(unsigned tag, const uint8_t *body, size_t size)
+{
+    if (size == 0)
+        return false;
+    switch (tag) {
+    case EMS_PGP_TAG_PKESK:
+        return body[0] == 3 || body[0] == 6 || body[0] == 2;
+    case EMS_PGP_TAG_SKESK:
+        return body[0] >= 4 && body[0] <= 6;
+    case EMS_PGP_TAG_SIGNATURE:
+        return body[0] >= 3 && body[0] <= 6;
+    case EMS_PGP_TAG_ONE_PASS:
+        return body[0] == 3 || body[0] == 6;
+    case EMS_PGP_TAG_COMPRESSED:
+        return body[0] <= 3;
+    case EMS_PGP_TAG_MARKER:
+        return size >= 3 && memcmp(body, "PGP", 3) == 0;
+    case EMS_PGP_TAG_LITERAL:
+        return body[0] != '\0' && strchr("btul1m", body[0]) != NULL;
+    case EMS_PGP_TAG_SEIPD:
+        return body[0] == 1 || body[0] == 2;
+    case EMS_PGP_TAG_AEAD:
+        return body[0] == 1;
+    case EMS_PGP_TAG_SED:
+    case EMS_PGP_TAG_PADDING:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Armour at the very beginning, perhaps behind a byte order mark or white space. */
+static int probe_armor(const uint8_t *data, size_t size)
+{
+    static const char begin[] = "-----BEGIN PGP MESSAGE";
+    size_t n = sizeof begin - 1, skip = 0;
+
+    if (size >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0)
+        skip = 3;
+    while (skip < size && strchr(" \t\r\n", data[skip]) != NULL && data[skip] != '\0')
+        skip++;
+    data += skip;
+    size -= skip;
+    if (memcmp(data, begin, size < n ? size : n) != 0)
+        return 0;
+    return size < n ? -1 : 1;
+}
+
+int ems_pgp_probe(const uint8_t *data, size_t size)
+{
+    struct ems_pgp_header h;
+    int armor, used;
+
+    if (size == 0)
+        return -1;
+    armor = probe_armor(data, size);
+    if (armor != 0)
+        return armor;
+    used = ems_pgp_header_parse(data, size, &h);
+    if (used < 0)
+        return 0;
+    if (size < PROBE_ENOUGH && size < (size_t)used + 3)
+        return -1;
+    return used > 0 && body_fits(h.tag, data + used, size - (size_t)used);
+}
+
+int ems_pgp_measure(ems_pgp_read_fn *read, void *context, uint64_t *total, struct ems_error *err)
+{
+    uint8_t data[EMS_PGP_HEADER_MAX];
+    struct ems_pgp_header h;
+    uint64_t offset = 0;
+    int64_t n;
+    int used;
+
+    /* More packets than any message has before its container would only cost time. */
+    for (int i = 0; i < 256; i++) {
+        n = read(context, data, sizeof data, offset);
+        if (n < 0)
+            return ems_fail(err, EMS_IO_ERROR, "cannot read packet headers");
+        used = ems_pgp_header_parse(data, (size_t)n, &h);
+        if (used <= 0 || h.kind != EMS_PGP_DEFINITE)
+            return EMS_END;
+        offset += (uint64_t)used + h.size;
+        if (h.tag == EMS_PGP_TAG_SEIPD || h.tag == EMS_PGP_TAG_AEAD || h.tag == EMS_PGP_TAG_SED) {
+            *total = offset;
+            return EMS_OK;
+        }
+        if (h.tag != EMS_PGP_TAG_PKESK && h.tag != EMS_PGP_TAG_SKESK &&
+            h.tag != EMS_PGP_TAG_MARKER && h.tag != EMS_PGP_TAG_PADDING && h.tag < 40)
+            return EMS_END;
+    }
+    return EMS_END;
+}

@@ -1,0 +1,288 @@
+/*
+ * pgp_s2k.c - see pgp_s2k.h
+ *
+ * Section numbers are of RFC 9580.
+ */
+#include "pgp_s2k.h"
+
+#include "bytes.h"
+
+#include <gcrypt.h>
+#include <string.h>
+
+/* ---- hashes (9.5) ---- */
+
+static const struct {
+    uint8_t id;
+    int algorithm;
+    uint8_t weight; /* time per octet, in units of SHA-1's */
+    const char *name;
+} hashes[] = {
+    {1, GCRY_MD_MD5, 2, "MD5"},
+    {2, GCRY_MD_SHA1, 1, "SHA1"},
+    {3, GCRY_MD_RMD160, 3, "RIPEMD160"},
+    {8, GCRY_MD_SHA256, 1, "SHA256"},
+    {9, GCRY_MD_SHA384, 2, "SHA384"},
+    {10, GCRY_MD_SHA512, 2, "SHA512"},
+    {11, GCRY_MD_SHA224, 1, "SHA224"},
+    {12, GCRY_MD_SHA3_256, 3, "SHA3-256"},
+    {14, GCRY_MD_SHA3_512, 3, "SHA3-512"},
+};
+
+#define HASHES (sizeof hashes / sizeof hashes[0])
+
+int ems_pgp_hash(unsigned id)
+{
+    /* Asking first matters: libgcrypt prints to stderr when an unknown one is opened. */
+    for (size_t i = 0; i < HASHES; i++)
+        if (hashes[i].id == id && gcry_md_test_algo(hashes[i].algorithm) == 0)
+            return hashes[i].algorithm;
+    return 0;
+}
+
+const char *ems_pgp_hash_name(unsigned id)
+{
+    for (size_t i = 0; i < HASHES; i++)
+        if (hashes[i].id == id)
+            return hashes[i].name;
+    return "unknown";
+}
+
+static unsigned hash_weight(unsigned id)
+{
+    for (size_t i = 0; i < HASHES; i++)
+        if (hashes[i].id == id)
+            return hashes[i].weight;
+    return 3;
+}
+
+/* ---- specifiers ---- */
+
+const char *ems_pgp_s2k_name(unsigned type)
+{
+    switch (type) {
+    case EMS_PGP_S2K_SIMPLE:
+        return "simple";
+    case EMS_PGP_S2K_SALTED:
+        return "salted";
+    case EMS_PGP_S2K_ITERATED:
+        return "iterated";
+    case EMS_PGP_S2K_ARGON2:
+        return "argon2";
+    default:
+        return "unknown";
+    }
+}
+
+/* What libgcrypt does not check, or only after it has computed sizes modulo 2^32 (until 1.11.1). */
+static int check_argon2(const struct ems_pgp_s2k *s, struct ems_error *err)
+{
+    unsigned lanes_log = 0;
+
+    while (1u << lanes_log < s->lanes)
+        lanes_log++;
+    if (s->passes == 0 || s->lanes == 0 || s->memory_log_kib < 3 + lanes_log ||
+        s->memory_log_kib > 31)
+        return ems_fail(err, EMS_PGP_MALFORMED,
+                        "impossible Argon2 parameters: %u passes, %u lanes, 2^%u KiB", s->passes,
+                        s->lanes, s->memory_log_kib);
+    return EMS_OK;
+}
+
+int ems_pgp_s2k_parse(const uint8_t *data, size_t size, struct ems_pgp_s2k *s, size_t *used,
+                      struct ems_error *err)
+{
+    static const char cut[] = "a key derivation specifier is cut short";
+    size_t need = 0;
+
+    memset(s, 0, sizeof *s);
+    if (size < 2)
+        return ems_fail(err, EMS_PGP_MALFORMED, "%s", cut);
+    s->type = data[0];
+    switch (s->type) {
+    case EMS_PGP_S2K_SIMPLE:
+        need = 2;
+        break;
+    case EMS_PGP_S2K_SALTED:
+        need = 10;
+        break;
+    case EMS_PGP_S2K_ITERATED:
+        need = 11;
+        break;
+    case EMS_PGP_S2K_ARGON2:
+        need = 20;
+        break;
+    case EMS_PGP_S2K_GNU:
+        need = 6;
+        break;
+    default:
+        return ems_fail(err, EMS_PGP_UNSUPPORTED, "key derivation (S2K) type %u", s->type);
+    }
+    if (size < need)
+        return ems_fail(err, EMS_PGP_MALFORMED, "%s", cut);
+    memcpy(s->raw, data, need);
+    s->raw_size = need;
+    *used = need;
+
+    if (s->type == EMS_PGP_S2K_ARGON2) {
+        memcpy(s->salt, data + 1, 16);
+        s->passes = data[17];
+        s->lanes = data[18];
+        s->memory_log_kib = data[19];
+        return check_argon2(s, err);
+    }
+    s->hash = data[1];
+    if (s->type == EMS_PGP_S2K_GNU) {
+        if (memcmp(data + 2, "GNU", 3) != 0)
+            return ems_fail(err, EMS_PGP_UNSUPPORTED, "private key derivation (S2K) type 101");
+        s->gnu_mode = data[5];
+        return EMS_OK;
+    }
+    if (ems_pgp_hash(s->hash) == 0)
+        return ems_fail(err, EMS_PGP_UNSUPPORTED, "hash algorithm %u (%s) in a key derivation",
+                        s->hash, ems_pgp_hash_name(s->hash));
+    if (s->type != EMS_PGP_S2K_SIMPLE)
+        memcpy(s->salt, data + 2, 8);
+    if (s->type == EMS_PGP_S2K_ITERATED) /* 3.7.1.3: a float of four bits each */
+        s->octets = (16 + (uint32_t)(data[10] & 15)) << ((data[10] >> 4) + 6);
+    return EMS_OK;
+}
+
+/* ---- deriving ---- */
+
+struct ems_pgp_cost ems_pgp_s2k_cost(const struct ems_pgp_s2k *s, size_t passphrase_size,
+                                     size_t key_size)
+{
+    struct ems_pgp_cost cost = {0, 0};
+    uint64_t octets = passphrase_size + sizeof s->salt;
+    size_t digest;
+
+    if (s->type == EMS_PGP_S2K_ARGON2) {
+        cost.argon2_kib = (uint64_t)s->passes << s->memory_log_kib;
+        return cost;
+    }
+    digest = gcry_md_get_algo_dlen(ems_pgp_hash(s->hash));
+    if (s->octets > octets)
+        octets = s->octets;
+    /* One context for each digest's worth of key (3.7.1.1). */
+    if (digest > 0)
+        octets *= (key_size + digest - 1) / digest;
+    cost.octets = octets * hash_weight(s->hash);
+    return cost;
+}
+
+static int derive_argon2(const struct ems_pgp_s2k *s, const void *passphrase,
+                         size_t passphrase_size, uint8_t *key, size_t key_size,
+                         struct ems_error *err)
+{
+    const unsigned long parameters[4] = {key_size, s->passes, 1ul << s->memory_log_kib, s->lanes};
+    gcry_kdf_hd_t kdf = NULL;
+    gcry_error_t rc;
+
+    if (s->memory_log_kib > 21 || s->lanes > 16)
+        return ems_fail(err, EMS_PGP_LIMIT,
+                        "Argon2 with 2^%u KiB of memory and %u lanes (limit 2^21 and 16)",
+                        s->memory_log_kib, s->lanes);
+    rc = gcry_kdf_open(&kdf, GCRY_KDF_ARGON2, GCRY_KDF_ARGON2ID, parameters, 4, passphrase,
+                       passphrase_size, s->salt, 16, NULL, 0, NULL, 0);
+    if (rc == 0)
+        rc = gcry_kdf_compute(kdf, NULL);
+    if (rc == 0)
+        rc = gcry_kdf_final(kdf, key_size, key);
+    if (kdf != NULL)
+        gcry_kdf_close(kdf);
+    if (gcry_err_code(rc) == GPG_ERR_ENOMEM)
+        return ems_fail(err, EMS_NO_MEMORY, "out of memory: Argon2 asks for 2^%u KiB",
+                        s->memory_log_kib);
+    if (rc != 0)
+        return ems_fail(err, EMS_INTERNAL, "argon2: %s", gcry_strerror(rc));
+    return EMS_OK;
+}
+
+int ems_pgp_s2k_derive(const struct ems_pgp_s2k *s, const void *passphrase, size_t passphrase_size,
+                       uint8_t *key, size_t key_size, struct ems_error *err)
+{
+    gcry_error_t rc;
+    int kdf;
+
+    switch (s->type) {
+    case EMS_PGP_S2K_SIMPLE:
+        kdf = GCRY_KDF_SIMPLE_S2K;
+        break;
+    case EMS_PGP_S2K_SALTED:
+        kdf = GCRY_KDF_SALTED_S2K;
+        break;
+    case EMS_PGP_S2K_ITERATED:
+        kdf = GCRY_KDF_ITERSALTED_S2K;
+        break;
+    case EMS_PGP_S2K_ARGON2:
+        return derive_argon2(s, passphrase, passphrase_size, key, key_size, err);
+    default:
+        return ems_fail(err, EMS_PGP_UNSUPPORTED, "key derivation (S2K) type %u", s->type);
+    }
+    rc = gcry_kdf_derive(passphrase, passphrase_size, kdf, ems_pgp_hash(s->hash), s->salt,
+                         kdf == GCRY_KDF_SIMPLE_S2K ? 0 : 8, s->octets, key_size, key);
+    if (rc != 0)
+        return ems_fail(err, EMS_INTERNAL, "key derivation: %s", gcry_strerror(rc));
+    return EMS_OK;
+}
+
+/* ---- HKDF ---- */
+
+struct piece {
+    const uint8_t *data;
+    size_t size;
+};
+
+static gcry_error_t hmac(int algorithm, struct piece key, const struct piece pieces[3],
+                         uint8_t *out)
+{
+    gcry_md_hd_t md;
+    gcry_error_t rc = gcry_md_open(&md, algorithm, GCRY_MD_FLAG_HMAC | GCRY_MD_FLAG_SECURE);
+
+    if (rc != 0)
+        return rc;
+    rc = gcry_md_setkey(md, key.data, key.size);
+    for (int i = 0; i < 3 && rc == 0; i++)
+        if (pieces[i].size > 0)
+            gcry_md_write(md, pieces[i].data, pieces[i].size);
+    if (rc == 0)
+        memcpy(out, gcry_md_read(md, algorithm), gcry_md_get_algo_dlen(algorithm));
+    gcry_md_close(md);
+    return rc;
+}
+
+int ems_pgp_hkdf(int algorithm, const uint8_t *ikm, size_t ikm_size, const uint8_t *salt,
+                 size_t salt_size, const uint8_t *info, size_t info_size, uint8_t *out,
+                 size_t out_size, struct ems_error *err)
+{
+    static const uint8_t no_salt[64];
+    size_t digest = gcry_md_get_algo_dlen(algorithm), done = 0, block_size = 0;
+    uint8_t *prk = gcry_calloc_secure(2, 64), *block;
+    uint8_t counter = 0;
+    gcry_error_t rc;
+
+    if (prk == NULL)
+        return ems_fail_memory(err);
+    block = prk + 64;
+    /* Extract: HMAC under the salt, zeros of the digest's length if there is none. */
+    rc = hmac(algorithm,
+              salt_size > 0 ? (struct piece){salt, salt_size} : (struct piece){no_salt, digest},
+              (struct piece[3]){{ikm, ikm_size}}, prk);
+    /* Expand: T(i) = HMAC(T(i-1) || info || i). */
+    while (rc == 0 && done < out_size) {
+        size_t n = out_size - done < digest ? out_size - done : digest;
+
+        counter++;
+        rc = hmac(algorithm, (struct piece){prk, digest},
+                  (struct piece[3]){{block, block_size}, {info, info_size}, {&counter, 1}}, block);
+        block_size = digest;
+        if (rc == 0)
+            memcpy(out + done, block, n);
+        done += n;
+    }
+    gcry_free(prk); /* secure memory is wiped by its free */
+    if (rc != 0)
+        return ems_fail(err, EMS_INTERNAL, "hkdf: %s", gcry_strerror(rc));
+    return EMS_OK;
+}
