@@ -79,7 +79,7 @@ FUZZERS    = $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
 SHARED = $(B)/libems.so.$(SOVERSION)
 
-.PHONY: all check check-unit check-tool check-fuzz bench fuzz demo setup install uninstall clean
+.PHONY: all check check-all check-unit check-tool check-fuzz bench fuzz demo setup install uninstall clean
 .SECONDARY:
 
 all: $(B)/libems.a $(SHARED) $(B)/ems.pc $(TOOLS)
@@ -130,7 +130,11 @@ $(B)/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(B)/libems.
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libems.a $(LIB_LIBS)
 
-check: all $(TESTS) $(FUZZERS)
+# Set-up first, then a make of its own that sees what was installed.
+check: setup
+	$(MAKE) check-all
+
+check-all: all $(TESTS) $(FUZZERS)
 	VARIANT=$(VARIANT) tests/run unit fuzz tool
 
 check-unit: $(TESTS)
