@@ -53,8 +53,8 @@ int ems_source_next(struct ems_source *src, struct ems_span *span, struct ems_er
     if (rc == EMS_OK && span->size == 0)
         rc = ems_fail(&src->error, EMS_INTERNAL, "%s: empty span lent", src->ops->name);
     if (rc == EMS_END && src->below != NULL && src->below->verdict != EMS_END)
-        rc = ems_fail(&src->error, EMS_INTERNAL, "%s: ended before the stage below",
-                      src->ops->name);
+        rc =
+            ems_fail(&src->error, EMS_INTERNAL, "%s: ended before the stage below", src->ops->name);
     if (rc == EMS_OK) {
         src->offset += span->size;
         return EMS_OK;
@@ -96,15 +96,23 @@ void ems_pool_init(struct ems_pool *pool, size_t block_size)
     *pool = (struct ems_pool){.block_size = block_size};
 }
 
+static void block_unref(struct ems_block *block)
+{
+    /* Release pairs with the acquire of whoever frees or reuses: all reading has finished. */
+    if (atomic_fetch_sub_explicit(&block->references, 1, memory_order_acq_rel) == 1) {
+        free(block->data);
+        free(block);
+    }
+}
+
 struct ems_block *ems_pool_get(struct ems_pool *pool)
 {
     struct ems_block *block;
     void *data = NULL;
 
     for (block = pool->blocks; block != NULL; block = block->next) {
-        /* Acquire pairs with the release in ems_span_drop: the keeper has finished reading. */
         if (block != pool->current &&
-            atomic_load_explicit(&block->references, memory_order_acquire) == 0) {
+            atomic_load_explicit(&block->references, memory_order_acquire) == 1) {
             pool->current = block;
             return block;
         }
@@ -114,6 +122,7 @@ struct ems_block *ems_pool_get(struct ems_pool *pool)
         free(block);
         return NULL;
     }
+    atomic_init(&block->references, 1);
     block->data = data;
     block->capacity = pool->block_size;
     block->next = pool->blocks;
@@ -128,8 +137,7 @@ void ems_pool_release(struct ems_pool *pool)
         struct ems_block *block = pool->blocks;
 
         pool->blocks = block->next;
-        free(block->data);
-        free(block);
+        block_unref(block);
     }
     pool->current = NULL;
 }
@@ -145,7 +153,7 @@ bool ems_span_keep(const struct ems_span *span)
 void ems_span_drop(const struct ems_span *span)
 {
     if (span->block != NULL)
-        atomic_fetch_sub_explicit(&span->block->references, 1, memory_order_release);
+        block_unref(span->block);
 }
 
 /* ---- memory ---- */
@@ -239,8 +247,7 @@ static void fd_free(struct ems_source *src)
 
 static const struct ems_source_ops fd_ops = {"file", fd_next, fd_free};
 
-struct ems_source *ems_source_fd_open(int fd, bool owns_fd, const char *name,
-                                      struct ems_error *err)
+struct ems_source *ems_source_fd_open(int fd, bool owns_fd, const char *name, struct ems_error *err)
 {
     struct fd_source *f = ems_source_alloc(sizeof *f, &fd_ops, NULL, err);
 

@@ -35,11 +35,11 @@
 
 /*
  * Memory that lent spans point into, so that somebody who needs a span for longer than the contract
- * grants can keep it instead of copying it. Blocks belong to a pool, the pool to a stage; the stage
- * must outlive the references.
+ * grants can keep it instead of copying it. Blocks belong to a stage's pool; one that is still kept
+ * when the pool goes away is freed by the last keeper.
  */
 struct ems_block {
-    atomic_uint references; /* held by keepers, not counting the stage itself */
+    atomic_uint references; /* the pool's one, and one for each keeper */
     struct ems_block *next; /* in the pool */
     size_t capacity;
     uint8_t *data; /* 64-byte aligned */
@@ -55,7 +55,7 @@ void ems_pool_init(struct ems_pool *, size_t block_size);
 /* A block that nobody keeps and that was not the last one handed out; allocates if there is none.
  * NULL when out of memory. */
 struct ems_block *ems_pool_get(struct ems_pool *);
-/* No block may be kept any more. Wipes nothing. */
+/* Frees what nobody keeps; the rest goes with its last keeper. Wipes nothing. */
 void ems_pool_release(struct ems_pool *);
 
 struct ems_span {

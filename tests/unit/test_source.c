@@ -173,6 +173,25 @@ static void test_blocks_cross_a_relay_uncopied(void)
     free(data);
 }
 
+static void test_kept_span_outlives_its_pool(void)
+{
+    struct ems_pool pool;
+    struct ems_block *a, *b;
+    struct ems_span span;
+
+    ems_pool_init(&pool, 100);
+    a = ems_pool_get(&pool);
+    span = (struct ems_span){.data = a->data, .size = 100, .block = a};
+    memset(a->data, 'a', 100);
+    CU_ASSERT(ems_span_keep(&span));
+    b = ems_pool_get(&pool);
+    CU_ASSERT_PTR_NOT_EQUAL(a, b);
+    CU_ASSERT_PTR_NOT_EQUAL(ems_pool_get(&pool), a); /* still kept */
+    ems_pool_release(&pool);
+    CU_ASSERT_EQUAL(span.data[99], 'a');
+    ems_span_drop(&span);
+}
+
 static void test_read_error_of_a_descriptor(void)
 {
     struct ems_error err = {0};
@@ -294,6 +313,7 @@ EMS_TESTS("source", {"chunk matrix with and without relays", test_chunks_and_rel
           {"NULL passes through", test_null_passes_through},
           {"relay freed while running", test_relay_freed_while_running},
           {"blocks cross a relay uncopied", test_blocks_cross_a_relay_uncopied},
+          {"a kept span outlives its pool", test_kept_span_outlives_its_pool},
           {"read error of a descriptor", test_read_error_of_a_descriptor},
           {"reader", test_reader}, {"digest and count", test_digest},
           {"errors and statuses", test_errors}, {"printable names", test_printable})
