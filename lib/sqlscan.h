@@ -36,6 +36,7 @@ enum ems_sql_shape {
     EMS_SQL_ADD_KEY,         /* PRIMARY KEY or UNIQUE */
     EMS_SQL_CREATE_INDEX,
     EMS_SQL_CREATE_TRIGGER,  /* that calls one of Synapse's functions */
+    EMS_SQL_ADD_CHECK,       /* added later, so usually NOT VALID */
     EMS_SQL_ADD_FOREIGN_KEY,
     EMS_SQL_COMMENT,
     EMS_SQL_OTHER,           /* known, harmless and not wanted: owners, grants, extensions, ... */
@@ -80,12 +81,15 @@ struct ems_sql_event {
 struct ems_sql_table {
     char *name; /* "public.events", printable */
     uint64_t rows, bytes; /* COPY rows and data bytes, INSERT rows (bytes 0) */
+    bool has_data;        /* a COPY block, even an empty one, or an INSERT */
 };
 
 /* What is known of the dump; complete at EMS_END, as far as it goes before. Owned by the scanner. */
 struct ems_sql_facts {
     bool complete;           /* the closing comment was there */
     bool restricted;         /* \restrict seen */
+    bool search_public;      /* SET search_path = public, pg_catalog (pg_dump before 10.3): texts may
+                                hold names without schema, so the restore must set the same */
     char server_version[64]; /* "Dumped from database version": a comment, so a hint only */
     char dump_version[64];   /* "Dumped by pg_dump version" */
     uint64_t statements, sent, swallowed, skipped; /* totals; sent means "to be sent" */
@@ -106,6 +110,10 @@ struct ems_sqlscan *ems_sqlscan_open(struct ems_source *below, struct ems_error 
 int ems_sqlscan_next(struct ems_sqlscan *, struct ems_sql_event *, struct ems_error *);
 
 const struct ems_sql_facts *ems_sqlscan_facts(const struct ems_sqlscan *);
+
+/* After a failure: pull what is below to its end, so that its verdict is heard too. EMS_END or its
+ * error; our own failure stays what ems_sqlscan_next repeats. */
+int ems_sqlscan_drain(struct ems_sqlscan *, struct ems_error *);
 
 /* Frees the chain below too; NULL allowed. */
 void ems_sqlscan_free(struct ems_sqlscan *);

@@ -1,0 +1,313 @@
+/*
+ * sql_expr.c - types and expressions; see sql_parse.h.
+ *
+ * Expressions come as the server prints them (src/backend/utils/adt/ruleutils.c): parentheses round
+ * everything, casts as ::type, LIKE as ~~, IN as = ANY (ARRAY[...]), BETWEEN taken apart. They are
+ * recognised, not understood: precedence does not matter here.
+ */
+#include "sql_parse.h"
+
+#include <string.h>
+
+/* ---- types ---- */
+
+/* Whole names; longer ones first where one begins another. */
+static const char *const plain_types[] = {
+    "BIGINT",    "INTEGER",   "SMALLINT",  "BOOLEAN",  "BYTEA",
+    "TEXT",      "JSONB",     "JSON",      "JSONPATH", "TSVECTOR",
+    "TSQUERY",   "UUID",      "DATE",      "REAL",     "DOUBLE PRECISION",
+    "OID",       "INET",      "CIDR",      "MACADDR8", "MACADDR",
+    "NAME",      "XML",       "MONEY",     "POINT",    "LSEG",
+    "LINE",      "BOX",       "PATH",      "POLYGON",  "CIRCLE",
+    "PG_LSN",    "INT4RANGE", "INT8RANGE", "NUMRANGE", "TSRANGE",
+    "TSTZRANGE", "DATERANGE", NULL,
+};
+
+/* With an optional (n) or (n,m). */
+static const char *const sized_types[] = {
+    "CHARACTER VARYING", "CHARACTER", "BPCHAR",  "BIT VARYING", "BIT",
+    "VARCHAR",           "CHAR",      "NUMERIC", NULL,
+};
+
+static const char *const interval_fields[] = {
+    "YEAR TO MONTH",
+    "DAY TO HOUR",
+    "DAY TO MINUTE",
+    "DAY TO SECOND",
+    "HOUR TO MINUTE",
+    "HOUR TO SECOND",
+    "MINUTE TO SECOND",
+    "YEAR",
+    "MONTH",
+    "DAY",
+    "HOUR",
+    "MINUTE",
+    "SECOND",
+    NULL,
+};
+
+static bool optional_size(struct ems_sql_parse *p)
+{
+    if (!ems_sql_words(p, "("))
+        return true;
+    if (!ems_sql_integer(p) || (ems_sql_words(p, ",") && !ems_sql_integer(p)))
+        return false;
+    return ems_sql_words(p, ")");
+}
+
+static bool base_type(struct ems_sql_parse *p)
+{
+    static const char *const zones[] = {"WITH TIME ZONE", "WITHOUT TIME ZONE", NULL};
+    static const char *const times[] = {"TIMESTAMP", "TIME", NULL};
+    const struct ems_sql_token *token = p->tokens + p->at;
+
+    if (ems_sql_one_of(p, sized_types))
+        return optional_size(p);
+    if (ems_sql_one_of(p, times)) {
+        if (!optional_size(p))
+            return false;
+        ems_sql_one_of(p, zones);
+        return true;
+    }
+    if (ems_sql_words(p, "INTERVAL")) {
+        ems_sql_one_of(p, interval_fields);
+        return optional_size(p);
+    }
+    if (ems_sql_one_of(p, plain_types))
+        return true;
+    if (!ems_sql_at_end(p) && token->kind == EMS_TOKEN_QUOTED && token->size == 6 &&
+        memcmp(p->text + token->start, "\"char\"", 6) == 0) {
+        p->at++;
+        return true;
+    }
+    return ems_sql_no(p, "not a built-in type", NULL);
+}
+
+bool ems_sql_type(struct ems_sql_parse *p)
+{
+    if (!base_type(p))
+        return false;
+    while (ems_sql_words(p, "[")) {
+        ems_sql_integer(p);
+        if (!ems_sql_words(p, "]"))
+            return false;
+    }
+    return true;
+}
+
+/* Those that every server has and that do not depend on its operating system. */
+bool ems_sql_collation(struct ems_sql_parse *p)
+{
+    static const char *const known[] = {"C", "POSIX", "default", "ucs_basic"};
+    const char *name;
+
+    ems_sql_words(p, "PG_CATALOG .");
+    if (!ems_sql_name(p, &name))
+        return false;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(name, known[i]) == 0)
+            return true;
+    return ems_sql_no(p, "collation that a staging server may not have:", name);
+}
+
+/* ---- expressions ---- */
+
+/* Functions that compute from their arguments or read the clock, and no more. */
+static const char *const functions[] = {
+    "NOW",
+    "LOWER",
+    "UPPER",
+    "COALESCE",
+    "NULLIF",
+    "GREATEST",
+    "LEAST",
+    "ABS",
+    "LENGTH",
+    "CHAR_LENGTH",
+    "CHARACTER_LENGTH",
+    "OCTET_LENGTH",
+    "SUBSTR",
+    "SUBSTRING",
+    "STRPOS",
+    "BTRIM",
+    "LTRIM",
+    "RTRIM",
+    "LEFT",
+    "RIGHT",
+    "REPLACE",
+    "MD5",
+    "ROUND",
+    "FLOOR",
+    "CEIL",
+    "DATE_PART",
+    "DATE_TRUNC",
+    "TIMEZONE",
+    "CLOCK_TIMESTAMP",
+    "STATEMENT_TIMESTAMP",
+    "TRANSACTION_TIMESTAMP",
+    "TO_TSVECTOR",
+    "SETWEIGHT",
+    "JSONB_TYPEOF",
+    "JSON_TYPEOF",
+    "ARRAY_LENGTH",
+    "CARDINALITY",
+    "GEN_RANDOM_UUID",
+    "RANDOM",
+    "TO_TIMESTAMP",
+    "DATE",
+    NULL,
+};
+
+static const char *const keyword_values[] = {
+    "TRUE",           "FALSE",     "NULL", "CURRENT_TIMESTAMP", "CURRENT_DATE", "CURRENT_TIME",
+    "LOCALTIMESTAMP", "LOCALTIME", NULL,
+};
+
+static const char *const binary_operators[] = {
+    "=",
+    "<>",
+    "<",
+    ">",
+    "<=",
+    ">=",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "||",
+    "~~",
+    "!~~",
+    "~~*",
+    "!~~*",
+    "->",
+    "->>",
+    "#>",
+    "#>>",
+    "@>",
+    "<@",
+    "?",
+    "AND",
+    "OR",
+    "IS DISTINCT FROM",
+    "IS NOT DISTINCT FROM",
+    "AT TIME ZONE",
+    NULL,
+};
+
+static const char *const tests[] = {
+    "IS NULL",      "IS NOT NULL", "IS TRUE",        "IS NOT TRUE", "IS FALSE",
+    "IS NOT FALSE", "IS UNKNOWN",  "IS NOT UNKNOWN", NULL,
+};
+
+static bool expression_list(struct ems_sql_parse *p, const char *close)
+{
+    if (ems_sql_words(p, close))
+        return true;
+    do
+        if (!ems_sql_expression(p))
+            return false;
+    while (ems_sql_words(p, ","));
+    return ems_sql_words(p, close);
+}
+
+/* EXTRACT(epoch FROM x); from server 14 on the field may be quoted. */
+static bool extract(struct ems_sql_parse *p)
+{
+    return (ems_sql_name(p, NULL) || ems_sql_string(p, NULL)) && ems_sql_words(p, "FROM") &&
+           ems_sql_expression(p) && ems_sql_words(p, ")");
+}
+
+static bool case_when(struct ems_sql_parse *p)
+{
+    if (!ems_sql_is(p, "WHEN") && !ems_sql_expression(p))
+        return false;
+    while (ems_sql_words(p, "WHEN"))
+        if (!ems_sql_expression(p) || !ems_sql_words(p, "THEN") || !ems_sql_expression(p))
+            return false;
+    if (ems_sql_words(p, "ELSE") && !ems_sql_expression(p))
+        return false;
+    return ems_sql_words(p, "END");
+}
+
+/* nextval('public.s'::regclass): the only function with a memory. */
+static bool nextval(struct ems_sql_parse *p)
+{
+    const char *sequence;
+
+    if (!ems_sql_sequence_string(p, &sequence) || !ems_sql_words(p, ":: REGCLASS"))
+        return false;
+    ems_sql_words(p, ":: TEXT"); /* servers of long ago */
+    return ems_sql_words(p, ")");
+}
+
+static bool call_or_column(struct ems_sql_parse *p)
+{
+    size_t at = p->at;
+    const char *name;
+
+    if (ems_sql_words(p, "NEXTVAL (") || ems_sql_words(p, "PG_CATALOG . NEXTVAL ("))
+        return nextval(p);
+    ems_sql_words(p, "PG_CATALOG .");
+    if (ems_sql_one_of(p, functions) && ems_sql_words(p, "("))
+        return expression_list(p, ")");
+    p->at = at;
+    if (p->row_names && (ems_sql_words(p, "NEW .") || ems_sql_words(p, "OLD .")))
+        return ems_sql_name(p, NULL);
+    if (!ems_sql_name(p, &name))
+        return false;
+    if (ems_sql_is(p, "("))
+        return ems_sql_no(p, "not one of the functions that may be used:", name);
+    return !ems_sql_is(p, ".");
+}
+
+static bool primary(struct ems_sql_parse *p)
+{
+    if (ems_sql_number(p) || ems_sql_any_string(p) || ems_sql_one_of(p, keyword_values))
+        return true;
+    if (ems_sql_words(p, "("))
+        return expression_list(p, ")");
+    if (ems_sql_words(p, "ARRAY ["))
+        return expression_list(p, "]");
+    if (ems_sql_words(p, "ANY (") || ems_sql_words(p, "ALL ("))
+        return ems_sql_expression(p) && ems_sql_words(p, ")");
+    if (ems_sql_words(p, "EXTRACT ("))
+        return extract(p);
+    if (ems_sql_words(p, "CASE"))
+        return case_when(p);
+    return call_or_column(p);
+}
+
+static bool postfixes(struct ems_sql_parse *p)
+{
+    for (;;) {
+        if (ems_sql_words(p, "::")) {
+            if (!ems_sql_type(p))
+                return false;
+        } else if (ems_sql_words(p, "[")) {
+            if (!ems_sql_expression(p) || !ems_sql_words(p, "]"))
+                return false;
+        } else if (ems_sql_words(p, "COLLATE")) {
+            if (!ems_sql_collation(p))
+                return false;
+        } else if (!ems_sql_one_of(p, tests)) {
+            return true;
+        }
+    }
+}
+
+bool ems_sql_expression(struct ems_sql_parse *p)
+{
+    bool good;
+
+    if (p->depth == EMS_SQL_DEPTH_MAX)
+        return ems_sql_no(p, "expression too deep", NULL);
+    p->depth++;
+    do {
+        while (ems_sql_words(p, "NOT") || ems_sql_words(p, "-"))
+            ;
+        good = primary(p) && postfixes(p);
+    } while (good && ems_sql_one_of(p, binary_operators));
+    p->depth--;
+    return good;
+}

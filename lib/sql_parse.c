@@ -1,0 +1,541 @@
+/* sql_parse.c - see sql_parse.h. Words, names, constants; types and expressions are in sql_expr.c.
+ */
+#include "sql_parse.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int ems_sql_parse_begin(struct ems_sql_parse *p, const struct ems_sql_tokens *tokens,
+                        struct ems_buf *text, struct ems_error *err)
+{
+    p->tokens = tokens->at;
+    p->count = tokens->count;
+    p->at = 0;
+    p->text = text->data;
+    p->depth = 0;
+    p->row_names = false;
+    p->reason = NULL;
+    p->names.size = 0;
+    /* Decoded names and strings are no longer than their tokens, a sequence's name stands in a
+     * string; plus "public." and a NUL for each, and pointers for lists. So no name ever moves. */
+    return ems_buf_reserve(&p->names, 2 * text->size + tokens->count * 32 + 64, err);
+}
+
+bool ems_sql_no(struct ems_sql_parse *p, const char *reason, const char *subject)
+{
+    if (p->reason == NULL) {
+        p->reason = reason;
+        if (subject != NULL)
+            ems_printable(subject, strlen(subject), p->subject, sizeof p->subject);
+        else
+            p->subject[0] = '\0';
+    }
+    return false;
+}
+
+bool ems_sql_at_end(const struct ems_sql_parse *p)
+{
+    return p->at == p->count;
+}
+
+bool ems_sql_anything(struct ems_sql_parse *p)
+{
+    p->at = p->count;
+    return true;
+}
+
+/* ---- words ---- */
+
+static bool token_is(const struct ems_sql_parse *p, size_t at, const char *word, size_t size)
+{
+    const struct ems_sql_token *token = p->tokens + at;
+
+    if (at >= p->count || token->size != size)
+        return false;
+    if (token->kind != EMS_TOKEN_WORD && token->kind != EMS_TOKEN_PUNCT &&
+        token->kind != EMS_TOKEN_OPERATOR)
+        return false;
+    for (size_t i = 0; i < size; i++) {
+        uint8_t c = p->text[token->start + i];
+
+        if ((c >= 'a' && c <= 'z' ? c - 0x20 : c) != (uint8_t)word[i])
+            return false;
+    }
+    return true;
+}
+
+bool ems_sql_is(const struct ems_sql_parse *p, const char *word)
+{
+    return token_is(p, p->at, word, strlen(word));
+}
+
+bool ems_sql_words(struct ems_sql_parse *p, const char *words)
+{
+    size_t at = p->at;
+
+    while (*words != '\0') {
+        size_t size = strcspn(words, " ");
+
+        if (!token_is(p, at++, words, size))
+            return false;
+        words += size;
+        words += *words == ' ';
+    }
+    p->at = at;
+    return true;
+}
+
+bool ems_sql_one_of(struct ems_sql_parse *p, const char *const *list)
+{
+    for (; *list != NULL; list++)
+        if (ems_sql_words(p, *list))
+            return true;
+    return false;
+}
+
+/*
+ * Words that are never a name without quotes: the server's reserved ones, and those reserved except
+ * for functions and types (src/include/parser/kwlist.h of 9.6 to 18). pg_dump quotes them.
+ */
+static const char *const reserved[] = {
+    "ALL",
+    "ANALYSE",
+    "ANALYZE",
+    "AND",
+    "ANY",
+    "ARRAY",
+    "AS",
+    "ASC",
+    "ASYMMETRIC",
+    "AUTHORIZATION",
+    "BINARY",
+    "BOTH",
+    "CASE",
+    "CAST",
+    "CHECK",
+    "COLLATE",
+    "COLLATION",
+    "COLUMN",
+    "CONCURRENTLY",
+    "CONSTRAINT",
+    "CREATE",
+    "CROSS",
+    "CURRENT_CATALOG",
+    "CURRENT_DATE",
+    "CURRENT_ROLE",
+    "CURRENT_SCHEMA",
+    "CURRENT_TIME",
+    "CURRENT_TIMESTAMP",
+    "CURRENT_USER",
+    "DEFAULT",
+    "DEFERRABLE",
+    "DESC",
+    "DISTINCT",
+    "DO",
+    "ELSE",
+    "END",
+    "EXCEPT",
+    "FALSE",
+    "FETCH",
+    "FOR",
+    "FOREIGN",
+    "FREEZE",
+    "FROM",
+    "FULL",
+    "GRANT",
+    "GROUP",
+    "HAVING",
+    "ILIKE",
+    "IN",
+    "INITIALLY",
+    "INNER",
+    "INTERSECT",
+    "INTO",
+    "IS",
+    "ISNULL",
+    "JOIN",
+    "LATERAL",
+    "LEADING",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "LOCALTIME",
+    "LOCALTIMESTAMP",
+    "NATURAL",
+    "NOT",
+    "NOTNULL",
+    "NULL",
+    "OFFSET",
+    "ON",
+    "ONLY",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "OVERLAPS",
+    "PLACING",
+    "PRIMARY",
+    "REFERENCES",
+    "RETURNING",
+    "RIGHT",
+    "SELECT",
+    "SESSION_USER",
+    "SIMILAR",
+    "SOME",
+    "SYMMETRIC",
+    "SYSTEM_USER",
+    "TABLE",
+    "TABLESAMPLE",
+    "THEN",
+    "TO",
+    "TRAILING",
+    "TRUE",
+    "UNION",
+    "UNIQUE",
+    "USER",
+    "USING",
+    "VARIADIC",
+    "VERBOSE",
+    "WHEN",
+    "WHERE",
+    "WINDOW",
+    "WITH",
+};
+
+static int compare_word(const void *key, const void *item)
+{
+    return strcmp(key, *(const char *const *)item);
+}
+
+static bool is_reserved(const uint8_t *text, size_t size)
+{
+    char word[32];
+
+    if (size >= sizeof word)
+        return false;
+    for (size_t i = 0; i < size; i++)
+        word[i] = (char)(text[i] >= 'a' && text[i] <= 'z' ? text[i] - 0x20 : text[i]);
+    word[size] = '\0';
+    return bsearch(word, reserved, sizeof reserved / sizeof reserved[0], sizeof reserved[0],
+                   compare_word) != NULL;
+}
+
+/* ---- names ---- */
+
+/* Room that ems_sql_parse_begin has reserved. */
+static char *put_names(struct ems_sql_parse *p, const char *prefix, size_t size)
+{
+    char *start = (char *)p->names.data + p->names.size;
+
+    memcpy(start, prefix, size);
+    p->names.size += size;
+    return start;
+}
+
+static bool append_name(struct ems_sql_parse *p)
+{
+    const struct ems_sql_token *token = p->tokens + p->at;
+    const uint8_t *in = p->text + token->start;
+    size_t size = 0, names_size = p->names.size;
+
+    if (ems_sql_at_end(p))
+        return false;
+    if (token->kind == EMS_TOKEN_WORD) {
+        if (is_reserved(in, token->size))
+            return false;
+        for (; size < token->size; size++) { /* folded as the server does for UTF-8: ASCII only */
+            char c = (char)in[size];
+
+            c = (char)(c >= 'A' && c <= 'Z' ? c + 0x20 : c);
+            put_names(p, &c, 1);
+        }
+    } else if (token->kind == EMS_TOKEN_QUOTED) {
+        for (size_t i = 1; i + 1 < token->size; i++, size++) {
+            put_names(p, (const char *)in + i, 1);
+            i += in[i] == '"';
+        }
+    } else {
+        return false;
+    }
+    put_names(p, "", 1);
+    if (size == 0 || size > EMS_SQL_NAME_MAX) {
+        p->names.size = names_size;
+        return ems_sql_no(p, "a name must have 1 to 63 bytes", NULL);
+    }
+    p->at++;
+    return true;
+}
+
+bool ems_sql_name(struct ems_sql_parse *p, const char **name)
+{
+    char *start = put_names(p, "", 0);
+
+    if (!append_name(p))
+        return false;
+    if (name != NULL)
+        *name = start;
+    return true;
+}
+
+bool ems_sql_full_name(struct ems_sql_parse *p, const char **full)
+{
+    char *start = put_names(p, "public.", 7);
+    const char *schema = start + 7;
+
+    if (!append_name(p)) {
+        p->names.size -= 7;
+        return false;
+    }
+    *full = start;
+    if (!ems_sql_words(p, "."))
+        return p->catalog->search_public ||
+               ems_sql_no(p, "a name without schema, and the dump sets no search_path", NULL);
+    if (strcmp(schema, "public") != 0)
+        return ems_sql_no(p, "only schema public is accepted, not", schema);
+    *full = put_names(p, "public.", 7);
+    return append_name(p);
+}
+
+static bool is_known(struct ems_sql_parse *p, const char *full, bool is_table)
+{
+    struct ems_sql_relation *relation = ems_sql_catalog_find(p->catalog, full);
+
+    if (relation != NULL && relation->is_table == is_table)
+        return true;
+    if (p->catalog->tables == 0)
+        return ems_sql_no(p, "a full dump is needed (not --data-only): it does not create", full);
+    return ems_sql_no(p, "the dump has not created", full);
+}
+
+bool ems_sql_table(struct ems_sql_parse *p, const char **full)
+{
+    return ems_sql_full_name(p, full) && is_known(p, *full, true);
+}
+
+bool ems_sql_sequence(struct ems_sql_parse *p, const char **full)
+{
+    return ems_sql_full_name(p, full) && is_known(p, *full, false);
+}
+
+bool ems_sql_column(struct ems_sql_parse *p, const char *table, const char **name)
+{
+    const char *column;
+
+    if (!ems_sql_name(p, &column))
+        return false;
+    if (!ems_sql_relation_has(ems_sql_catalog_find(p->catalog, table), column))
+        return ems_sql_no(p, "the table has no column", column);
+    if (name != NULL)
+        *name = column;
+    return true;
+}
+
+/* public.t.c, or t.c where the search path says so. */
+bool ems_sql_dotted_column(struct ems_sql_parse *p, const char **table)
+{
+    size_t at = p->at;
+    bool qualified = ems_sql_name(p, NULL) && ems_sql_words(p, ".") && ems_sql_name(p, NULL) &&
+                     ems_sql_is(p, ".");
+
+    p->at = at;
+    if (qualified)
+        return ems_sql_table(p, table) && ems_sql_words(p, ".") && ems_sql_column(p, *table, NULL);
+    if (!p->catalog->search_public)
+        return ems_sql_no(p, "a name without schema, and the dump sets no search_path", NULL);
+    *table = put_names(p, "public.", 7);
+    return append_name(p) && is_known(p, *table, true) && ems_sql_words(p, ".") &&
+           ems_sql_column(p, *table, NULL);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+const char **ems_sql_list(struct ems_sql_parse *p, size_t room)
+{
+    size_t start = (p->names.size + sizeof(char *) - 1) / sizeof(char *) * sizeof(char *);
+
+    p->names.size = start + room * sizeof(char *);
+    return (const char **)(void *)(p->names.data + start);
+}
+
+bool ems_sql_column_list(struct ems_sql_parse *p, const char *table, const char ***names,
+                         uint32_t *count)
+{
+    const char **list, **sorted;
+    uint32_t n = 0;
+    size_t room = 0;
+
+    if (!ems_sql_words(p, "("))
+        return false;
+    while (p->at + room < p->count && !token_is(p, p->at + room, ")", 1))
+        room++;
+    room = room / 2 + 1;
+    list = ems_sql_list(p, room);
+    sorted = ems_sql_list(p, room);
+    do {
+        if (n == room || !ems_sql_column(p, table, &list[n]))
+            return false;
+        sorted[n] = list[n];
+        n++;
+    } while (ems_sql_words(p, ","));
+    if (!ems_sql_words(p, ")"))
+        return false;
+    qsort(sorted, n, sizeof *sorted, compare_names);
+    for (uint32_t i = 1; i < n; i++)
+        if (strcmp(sorted[i - 1], sorted[i]) == 0)
+            return ems_sql_no(p, "a list names a column twice:", sorted[i]);
+    if (names != NULL)
+        *names = list;
+    *count = n;
+    return true;
+}
+
+/* ---- constants ---- */
+
+bool ems_sql_string(struct ems_sql_parse *p, const char **value)
+{
+    const struct ems_sql_token *token = p->tokens + p->at;
+    const uint8_t *in = p->text + token->start;
+    char *start = put_names(p, "", 0);
+
+    if (ems_sql_at_end(p) || token->kind != EMS_TOKEN_STRING || token->continued)
+        return false;
+    for (size_t i = 1; i + 1 < token->size; i++) {
+        put_names(p, (const char *)in + i, 1);
+        i += in[i] == '\'';
+    }
+    put_names(p, "", 1);
+    if (value != NULL)
+        *value = start;
+    p->at++;
+    return true;
+}
+
+bool ems_sql_any_string(struct ems_sql_parse *p)
+{
+    uint8_t kind = ems_sql_at_end(p) ? EMS_TOKEN_JUNK : p->tokens[p->at].kind;
+
+    if (kind != EMS_TOKEN_STRING && kind != EMS_TOKEN_ESTRING && kind != EMS_TOKEN_BITS)
+        return false;
+    p->at++;
+    return true;
+}
+
+static size_t digits(const uint8_t *text, size_t at, size_t size)
+{
+    while (at < size && text[at] >= '0' && text[at] <= '9')
+        at++;
+    return at;
+}
+
+bool ems_sql_is_number(const uint8_t *text, const struct ems_sql_token *token)
+{
+    const uint8_t *in = text + token->start;
+    size_t at = digits(in, 0, token->size), before;
+
+    if (token->kind != EMS_TOKEN_NUMBER)
+        return false;
+    if (at < token->size && in[at] == '.') {
+        before = ++at;
+        at = digits(in, at, token->size);
+        if (at == before)
+            return false;
+    }
+    if (at < token->size && (in[at] | 0x20) == 'e') {
+        at++;
+        at += at < token->size && (in[at] == '+' || in[at] == '-');
+        before = at;
+        at = digits(in, at, token->size);
+        if (at == before)
+            return false;
+    }
+    return at == token->size;
+}
+
+bool ems_sql_number(struct ems_sql_parse *p)
+{
+    size_t at = p->at;
+
+    if (!ems_sql_words(p, "-"))
+        ems_sql_words(p, "+");
+    if (ems_sql_at_end(p) || !ems_sql_is_number(p->text, p->tokens + p->at)) {
+        p->at = at;
+        return false;
+    }
+    p->at++;
+    return true;
+}
+
+bool ems_sql_integer(struct ems_sql_parse *p)
+{
+    size_t at = p->at;
+
+    if (ems_sql_number(p)) {
+        const struct ems_sql_token *token = p->tokens + p->at - 1;
+
+        if (digits(p->text + token->start, 0, token->size) == token->size)
+            return true;
+    }
+    p->at = at;
+    return false;
+}
+
+/* Inside the string stands a name as in a statement: public.seq, public."Seq", seq. */
+static const char *name_in_string(struct ems_sql_parse *p, const char *value)
+{
+    char *full = put_names(p, "public.", 7);
+    bool quoted = false;
+
+    if (strncmp(value, "public.", 7) == 0)
+        value += 7;
+    else if (!p->catalog->search_public)
+        return NULL;
+    for (; *value != '\0'; value++) {
+        char c = *value;
+
+        if (c == '"' && quoted && value[1] == '"')
+            value++;
+        else if (c == '"') {
+            quoted = !quoted;
+            continue;
+        } else if (!quoted && c >= 'A' && c <= 'Z') {
+            c = (char)(c + 0x20);
+        } else if (!quoted && !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '_' &&
+                   c != '$' && (unsigned char)c < 0x80) {
+            return NULL;
+        }
+        put_names(p, &c, 1);
+    }
+    put_names(p, "", 1);
+    return quoted ? NULL : full;
+}
+
+bool ems_sql_sequence_string(struct ems_sql_parse *p, const char **full)
+{
+    const char *value;
+
+    if (!ems_sql_string(p, &value))
+        return false;
+    *full = name_in_string(p, value);
+    if (*full == NULL)
+        return ems_sql_no(p, "not the name of a sequence:", value);
+    return is_known(p, *full, false);
+}
+
+bool ems_sql_parameters(struct ems_sql_parse *p)
+{
+    static const char *const values[] = {"TRUE", "FALSE", "ON", "OFF", "AUTO", NULL};
+
+    if (!ems_sql_words(p, "("))
+        return false;
+    do {
+        ems_sql_words(p, "TOAST .");
+        if (!ems_sql_name(p, NULL))
+            return false;
+        if (ems_sql_words(p, "=") && !ems_sql_string(p, NULL) && !ems_sql_number(p) &&
+            !ems_sql_one_of(p, values))
+            return false;
+    } while (ems_sql_words(p, ","));
+    return ems_sql_words(p, ")");
+}
