@@ -93,6 +93,37 @@ static bool is_transport_damage(int code)
     }
 }
 
+/*
+ * The message goes on where the parts end. Behind a last part of full size parts are missing; a
+ * shorter last part was itself cut on the way.
+ */
+static void fail_cut_set(struct ems_artifact *a, const struct ems_error *failure,
+                         struct ems_findings *findings)
+{
+    const struct ems_part_set *set = a->set;
+    const struct ems_part *last = &set->parts[set->count - 1];
+    char suffix[EMS_SUFFIX_MAX] = "", next[600];
+    struct ems_finding *f;
+
+    a->verdict = EMS_VERDICT_INCOMPLETE;
+    if (last->size < set->part_size) {
+        a->error = EMS_PART_TRUNCATED;
+        f = ems_findings_add(findings, a->error, EMS_SEVERITY_ERROR, a->name, last->name,
+                             last->size, NULL, "%s is cut: %s", last->name, failure->text);
+    } else {
+        a->error = EMS_PART_MISSING;
+        ems_suffix_text(set->alphabet, set->widening, set->width, last->rank + 1, suffix);
+        snprintf(next, sizeof next, "%s.part-%s", set->name, suffix);
+        f = ems_findings_add(findings, a->error, EMS_SEVERITY_ERROR, a->name,
+                             suffix[0] != '\0' ? next : NULL, EMS_NOWHERE,
+                             "Upload the parts that follow the last one that is here.",
+                             "%s is missing, and perhaps more after it: %s",
+                             suffix[0] != '\0' ? next : "the next part", failure->text);
+    }
+    if (f != NULL)
+        f->resend = true;
+}
+
 void ems_artifact_fail(struct ems_artifact *a, const struct ems_error *failure,
                        struct ems_findings *findings)
 {
@@ -107,17 +138,8 @@ void ems_artifact_fail(struct ems_artifact *a, const struct ems_error *failure,
     a->verdict = ems_verdict_of(code);
     if (set != NULL)
         part = ems_parts_locate(set, failure->origin, &offset);
-    /* The message stops where a full part ends: not that part is cut, the next is missing. */
-    if (code == EMS_PGP_TRUNCATED && set != NULL && set->split && set->count > 1 &&
-        set->parts[set->count - 1].size == set->part_size) {
-        code = EMS_PART_MISSING;
-        a->error = code;
-        a->verdict = EMS_VERDICT_INCOMPLETE;
-        ems_findings_add(findings, code, EMS_SEVERITY_ERROR, a->name, NULL, EMS_NOWHERE,
-                         "Upload the parts that follow the last one that is here.",
-                         "the parts end after %s but the message goes on: the last parts are "
-                         "missing (%s)",
-                         set->parts[set->count - 1].name, failure->text);
+    if (code == EMS_PGP_TRUNCATED && set != NULL && set->split) {
+        fail_cut_set(a, failure, findings);
         return;
     }
     if (part != NULL)

@@ -486,7 +486,8 @@ int cli_finish(struct cli *cli, bool stdout_is_data)
     cli->progress_shown = false;
     cli->report.elapsed_s = now() - cli->started;
     status = ems_report_exit(&cli->report);
-    if (!(cli->quiet && status == 0))
+    /* Who asked for data on standard output hears only of trouble. */
+    if (status != 0 || cli->verbose || !(cli->quiet || stdout_is_data))
         status = print_report(cli, stdout_is_data ? stderr : stdout, status);
     ems_report_release(&cli->report);
     ems_pgp_secrets_free(cli->secrets);

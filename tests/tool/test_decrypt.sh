@@ -1,0 +1,146 @@
+# ems-join and ems-decrypt as a user meets them: good input, every kind of damage, odd surroundings.
+source "$(dirname "$0")/lib.sh"
+
+perl -e 'srand 7; print pack("C*", map { int rand 256 } 1 .. 300000)' >random
+seq 1 60000 >text
+gzip -k text
+echo 'correct horse' >pass
+echo 'wrong' >wrongpass
+x=customer_db_export.sql.gz.gpg
+encrypt 'correct horse' random "$x"
+encrypt 'correct horse' text text.gpg                # ZIP around text
+encrypt 'correct horse' text.gz text.gz.gpg          # bare literal
+gzip -c text | encrypt 'correct horse' - piped.gpg --compress-algo zip -z 6 # ZIP around gzip, partial lengths
+mkdir up && split -b 20000 "$x" "up/$x.part-"
+
+# good
+check 'join by name' 0 ems-join -o joined "up/$x"
+same joined "$x"
+mkdir here
+check 'join by a part, default name' 0 bash -c "cd here && ems-join ../up/$x.part-ac"
+same "here/$x" "$x"
+check 'join a directory to stdout' 0 ems-join -o - up
+same out.txt joined
+check 'an existing file is kept' 75 ems-join -o joined up
+says 'exists already'
+check 'force replaces it' 0 ems-join -f -o joined up
+check 'quiet says nothing' 0 ems-join -q -f -o joined up
+if [ -s out.txt ] || [ -s err.txt ]; then no 'quiet printed something'; else ok; fi
+check 'decrypt parts' 0 ems-decrypt -p pass -o plain up
+same plain random
+for f in text.gpg text.gz.gpg piped.gpg; do
+    case $f in text.gpg) want=text ;; text.gz.gpg) want=text.gz ;; *) want= ;; esac
+    check "decrypt $f" 0 ems-decrypt -p pass -f -o plain $f
+    [ -z "$want" ] && { gunzip -c <plain >plain.txt && same plain.txt text; } || same plain "${want:-text}"
+done
+check 'decrypt to the default name' 0 bash -c 'cd up && ems-decrypt -p ../pass ../text.gpg'
+same up/text text
+rm up/text
+check 'passphrase from a descriptor' 0 bash -c 'ems-decrypt --passphrase-fd 7 -f -o plain text.gpg 7<pass'
+check 'from standard input to standard output' 0 bash -c 'ems-decrypt -p pass - <text.gpg'
+same out.txt text
+printf 'correct horse\r\nsecond line\n' >crlfpass
+check 'passphrase file with CRLF' 0 ems-decrypt -p crlfpass -f -o plain text.gpg
+check 'json' 0 ems-decrypt --json -p pass -f -o plain up
+json summary.exit 0
+json artifact.verdict verified
+json artifact.layers.0.cipher AES256
+json artifact.layers.0.integrity mdc
+json artifact.layers.0.session_key passphrase
+
+# every algorithm of gpg
+for cipher in 3DES CAST5 BLOWFISH AES AES192 TWOFISH CAMELLIA128 CAMELLIA256; do
+    encrypt 'correct horse' text c.gpg --cipher-algo $cipher --force-mdc --allow-old-cipher-algos 2>/dev/null ||
+        encrypt 'correct horse' text c.gpg --cipher-algo $cipher --force-mdc
+    check "cipher $cipher" 0 ems-decrypt -p pass -f -o plain c.gpg
+    same plain text
+done
+for mode in 0 1 3; do
+    encrypt 'correct horse' text c.gpg --s2k-mode $mode
+    check "s2k mode $mode" 0 ems-decrypt -p pass -f -o plain c.gpg
+done
+for algo in zlib bzip2 none; do
+    encrypt 'correct horse' text c.gpg --compress-algo $algo
+    check "compression $algo" 0 ems-decrypt -p pass -f -o plain c.gpg
+    same plain text
+done
+
+# bad: the right status, a message, no file
+rm -f plain
+bad() { # NAME STATUS CODE COMMAND...
+    check "$1" "$2" "${@:4}"
+    says "\[$3\]"
+    absent plain
+    absent '.ems-*'
+}
+bad 'wrong passphrase' 4 pgp-passphrase ems-decrypt -p wrongpass -o plain up
+bad 'no terminal' 4 pgp-passphrase setsid -w ems-decrypt -o plain up
+says 'passphrase-file'
+: >empty
+bad 'empty passphrase file' 4 pgp-passphrase ems-decrypt -p empty -o plain up
+check 'no passphrase file' 75 ems-decrypt -p nofile -o plain up
+says 'nofile'
+check 'no such artifact' 75 ems-decrypt -p pass -o plain nothing.gpg
+says 'nothing.gpg'
+absent plain
+
+damaged() { # NAME STATUS CODE SHELL-COMMAND-IN-DIRECTORY
+    rm -rf d && cp -r up d && (cd d && eval "$4")
+    bad "$1" "$2" "$3" ems-decrypt -p pass -o plain d
+}
+damaged 'missing middle' 3 part-missing "rm $x.part-ad"
+says "$x.part-ad"
+damaged 'missing tail' 3 part-missing "rm $x.part-ap"
+says "$x.part-ap"
+damaged 'missing first' 3 part-missing "rm $x.part-aa"
+damaged 'cut part' 3 part-truncated "truncate -s -100 $x.part-ac"
+damaged 'cut last part' 3 part-truncated "truncate -s -1 $x.part-ap"
+damaged 'empty part' 3 part-empty ": > $x.part-ac"
+damaged 'flipped early' 1 pgp-modified "flip $x.part-aa 1000"
+damaged 'flipped late' 1 pgp-modified "flip $x.part-ap -100"
+damaged 'flipped in the MDC' 1 pgp-modified "flip $x.part-ap -3"
+damaged 'swapped parts' 1 pgp-modified "mv $x.part-ab t; mv $x.part-ac $x.part-ab; mv t $x.part-ac"
+head -c 100000 "$x" >cut.gpg
+bad 'whole file cut' 1 pgp-truncated ems-decrypt -p pass -o plain cut.gpg
+says 'cut.gpg'
+bad 'cut, from a pipe' 1 pgp-truncated bash -c 'ems-decrypt -p pass -o plain - <cut.gpg'
+for n in 0 1 5 20 40; do
+    head -c $n text.gpg >cut.gpg
+    check "cut after $n bytes" 1 ems-decrypt -p pass -o plain cut.gpg
+    absent plain
+done
+size=$(stat -c %s piped.gpg)
+for n in 300 9000 $((size - 25)) $((size - 1)); do
+    head -c "$n" piped.gpg >cut.gpg
+    bad "partial lengths cut after $n" 1 pgp-truncated ems-decrypt -p pass -o plain cut.gpg
+done
+(cat text.gpg; echo) >trail.gpg
+bad 'trailing byte' 1 pgp-trailing ems-decrypt -p pass -o plain trail.gpg
+cat text.gpg text.gpg >twice.gpg
+bad 'two messages' 1 pgp-trailing ems-decrypt -p pass -o plain twice.gpg
+bad 'not OpenPGP' 1 pgp-not-openpgp ems-decrypt -p pass -o plain text.gz
+head -c 150 <(printf '\x8c\x04\x04\x09\x00\x08'; printf '\xcb\x0bb\x00\x00\x00\x00\x00hello') >plainliteral.gpg
+check 'session key, then data that was never encrypted' 1 ems-decrypt -p pass -o plain plainliteral.gpg
+absent plain
+encrypt 'correct horse' text c.gpg --rfc2440 --cipher-algo CAST5 2>/dev/null
+if gpg --batch --list-packets --pinentry-mode loopback --passphrase-fd 9 c.gpg 9<pass 2>/dev/null | grep -q 'mdc_method: 0'; then
+    bad 'no integrity' 1 pgp-no-integrity ems-decrypt -p pass -o plain c.gpg
+fi
+
+# surroundings
+check 'wrong option' 2 ems-decrypt --passphrase secret up
+says 'help' err.txt
+check 'no argument' 2 ems-join
+check 'json needs stdout' 2 ems-join --json -o - up
+check 'help' 0 ems-decrypt --help
+says '^Usage: ems-decrypt'
+check 'version' 0 ems-join --version
+check 'a full disk' 75 bash -c 'ems-decrypt -p pass -o - up >/dev/full'
+check 'a reader that goes away' 75 bash -c 'ems-decrypt -p pass -o - up | head -c 1 >/dev/null; exit ${PIPESTATUS[0]}'
+check 'report to head' 3 bash -c 'rm -rf d; cp -r up d; rm d/*-ac; ems-decrypt -p pass -o plain d | head -n 1 >/dev/null; exit ${PIPESTATUS[0]}'
+check 'output directory missing' 75 ems-join -o no/such/file up
+check 'file size limit' 75 bash -c "ulimit -f 50; trap '' XFSZ; ems-join -o plain up"
+absent plain
+absent '.ems-*'
+
+finish decrypt
