@@ -19,8 +19,11 @@ static int observe_next(struct ems_source *src, struct ems_span *span, struct em
 
     if (rc != EMS_OK)
         return rc;
-    src->origin = span->origin;
-    return o->look(o->context, span, err);
+    src->origin = span->origin; /* of what look may complain about */
+    rc = o->look(o->context, span, err);
+    if (rc == EMS_OK)
+        src->origin = src->below->origin;
+    return rc;
 }
 
 static void observe_free(struct ems_source *src)
@@ -75,8 +78,8 @@ static int digest_next(struct ems_source *src, struct ems_span *span, struct ems
     struct digester *d = (struct digester *)src;
     int rc = ems_source_next(src->below, span, err);
 
+    src->origin = src->below->origin;
     if (rc == EMS_OK) {
-        src->origin = span->origin;
         gcry_md_write(d->md, span->data, span->size);
     } else if (rc == EMS_END) {
         memcpy(d->digest, gcry_md_read(d->md, d->algorithm), gcry_md_get_algo_dlen(d->algorithm));

@@ -14,7 +14,8 @@
 
 struct slot {
     struct ems_span span;
-    uint8_t *copy; /* for spans that cannot be kept */
+    uint64_t origin; /* where the stage below stood when it had lent the span */
+    uint8_t *copy;   /* for spans that cannot be kept */
     size_t copy_capacity;
     bool kept;
 };
@@ -79,6 +80,7 @@ static void *produce(void *argument)
             /* The slot is free and only we fill slots: no need to hold the lock while copying. */
             pthread_mutex_unlock(&r->lock);
             rc = slot_fill(slot, &span, &err);
+            slot->origin = r->base.below->origin;
             pthread_mutex_lock(&r->lock);
             if (rc == EMS_OK && r->count++ == 0)
                 pthread_cond_signal(&r->filled);
@@ -119,7 +121,7 @@ static int relay_next(struct ems_source *src, struct ems_span *span, struct ems_
         start(r);
     if (r->state == IN_PLACE) {
         rc = ems_source_next(src->below, span, err);
-        src->origin = rc == EMS_OK ? span->origin : src->below->origin;
+        src->origin = src->below->origin;
         return rc;
     }
 
@@ -138,14 +140,15 @@ static int relay_next(struct ems_source *src, struct ems_span *span, struct ems_
         if (!r->slots[r->first].kept)
             span->block = NULL;
         r->lending = true;
-        src->origin = span->origin;
+        src->origin = r->slots[r->first].origin;
     } else {
         rc = r->verdict;
     }
     pthread_mutex_unlock(&r->lock);
 
     if (rc != EMS_OK) {
-        join(r); /* so that the verdict of the stage below can be looked at without the lock */
+        join(r); /* so that the stage below can be looked at without the lock */
+        src->origin = src->below->origin;
         if (rc != EMS_END)
             *err = r->verdict_error;
     }
