@@ -142,6 +142,11 @@ void ems_artifact_fail(struct ems_artifact *a, const struct ems_error *failure,
         fail_cut_set(a, failure, findings);
         return;
     }
+    if (code == EMS_SQL_REFUSED || code == EMS_SQL_TRUNCATED || code == EMS_SQL_EMPTY ||
+        code == EMS_RESTORE_FAILED) { /* the message names the line: no byte of a file is bad */
+        part = NULL;
+        offset = EMS_NOWHERE;
+    }
     if (part != NULL)
         snprintf(where, sizeof where, " (at byte %llu of %s)", (unsigned long long)offset,
                  part->name);

@@ -41,11 +41,11 @@ says() {
 says_not() { if grep -qE -- "$1" "${2:-out.txt}"; then no "a line like '$1'"; else ok; fi; }
 
 # json FILTER VALUE: of the last command's JSON lines, by perl's core JSON::PP, the object of a type
-# and a path into it: json 'summary.exit' 0; json 'finding.code' part-missing (any of that type).
+# and a path into it: json summary/exit 0; json finding/code part-missing (any of that type).
 json() {
     local got
     got=$(perl -MJSON::PP -e '
-        my ($type, @path) = split /\./, shift;
+        my ($type, @path) = split m{/}, shift;
         while (<STDIN>) {
             my $o = eval { decode_json($_) } or do { print "not JSON: $_"; exit };
             next unless $o->{type} eq $type;

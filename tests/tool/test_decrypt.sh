@@ -42,11 +42,11 @@ same out.txt text
 printf 'correct horse\r\nsecond line\n' >crlfpass
 check 'passphrase file with CRLF' 0 ems-decrypt -p crlfpass -f -o plain text.gpg
 check 'json' 0 ems-decrypt --json -p pass -f -o plain up
-json summary.exit 0
-json artifact.verdict verified
-json artifact.layers.0.cipher AES256
-json artifact.layers.0.integrity mdc
-json artifact.layers.0.session_key passphrase
+json summary/exit 0
+json artifact/verdict verified
+json artifact/layers/0/cipher AES256
+json artifact/layers/0/integrity mdc
+json artifact/layers/0/session_key passphrase
 
 # every algorithm of gpg
 for cipher in 3DES CAST5 BLOWFISH AES AES192 TWOFISH CAMELLIA128 CAMELLIA256; do
