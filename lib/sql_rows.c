@@ -3,6 +3,7 @@
 
 #include "bytes.h"
 
+#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -168,34 +169,93 @@ static bool is_between(const struct ems_sql_rows *r)
     return r->state <= EMS_ROWS_COLUMN && r->utf8.need == 0;
 }
 
-/* Eight bytes of ordinary column text: all of 20..7F without a backslash. The classic test for a
- * byte below n in a word: borrow of a subtraction into a bit that was clear. */
-static bool is_ordinary(const uint8_t *p)
+/* How many bytes from here are ordinary column text, 20..7F without a backslash? Eight at a time.
+ * A subtraction borrows from a byte's top bit where the byte was below what is subtracted; a false
+ * hit can only stand above a true one, so the lowest hit is exact. */
+static size_t ordinary_run(const uint8_t *data, size_t size)
 {
     const uint64_t ones = 0x0101010101010101, highs = ones << 7;
-    uint64_t word, slash;
+    size_t n = 0;
 
-    memcpy(&word, p, sizeof word);
-    slash = word ^ ones * '\\';
-    return ((word | (word - ones * 0x20) | (slash - ones)) & highs) == 0;
+    while (size - n >= sizeof ones) {
+        uint64_t word, slash, hits;
+
+        memcpy(&word, data + n, sizeof word);
+        word = htole64(word);
+        slash = word ^ ones * '\\';
+        hits = (((word - ones * 0x20) & ~word) | ((slash - ones) & ~slash) | word) & highs;
+        if (hits != 0)
+            return n + (size_t)__builtin_ctzll(hits) / 8;
+        n += sizeof ones;
+    }
+    return n;
 }
 
-/* The byte-wise machine over at least `least` bytes, if there are so many, and on until nothing is
- * pending. *used counts the bytes; on failure the offending one is not counted. */
-static int walk(struct ems_sql_rows *r, const uint8_t *data, size_t size, size_t least,
-                size_t *used, struct ems_error *err)
+/* Length of a whole character of two or more bytes, or 0 if it is cut or wrong. */
+static size_t whole_character(const uint8_t *data, size_t size)
 {
-    size_t i = *used, until = size - i > least ? i + least : size;
+    struct ems_utf8 u = {0};
+    size_t n = 0;
+
+    do
+        if (n == size || !ems_utf8_step(&u, data[n++]))
+            return 0;
+    while (u.need > 0);
+    return n;
+}
+
+/* The common bytes of good rows, without the ceremony of step(): stops in front of anything else,
+ * and of everything that is wrong. */
+static size_t easy_run(struct ems_sql_rows *r, const uint8_t *data, size_t size)
+{
+    enum ems_sql_rows_state state = r->state;
+    size_t i = 0, n;
+
+    while (i < size) {
+        uint8_t c = data[i];
+
+        if (c == '\t' && r->tabs + 1 < r->columns) {
+            r->tabs++;
+            state = EMS_ROWS_COLUMN_START;
+            i++;
+        } else if (c == '\n' && !r->crlf && r->tabs + 1 == r->columns) {
+            r->tabs = 0;
+            r->rows++;
+            state = EMS_ROWS_ROW_START;
+            i++;
+        } else if (c >= 0x80) {
+            n = whole_character(data + i, size - i);
+            if (n == 0)
+                break;
+            state = EMS_ROWS_COLUMN;
+            i += n;
+        } else if (c >= 0x20 && c != '\\') {
+            state = EMS_ROWS_COLUMN;
+            i++;
+            i += ordinary_run(data + i, size - i);
+        } else {
+            break;
+        }
+    }
+    r->state = state;
+    return i;
+}
+
+/* Without vectors: easy runs, and the machine in between. With them: the machine only, for a block
+ * that the vectors did not take, until nothing is pending. *used counts the bytes; on failure the
+ * offending one is not counted. */
+static int walk(struct ems_sql_rows *r, const uint8_t *data, size_t size, size_t *used,
+                struct ems_error *err)
+{
+    size_t i = *used, until = r->vector && size - i > STEP ? i + STEP : size;
     int rc = EMS_OK;
 
     while (rc == EMS_OK && i < size && (i < until || !is_between(r))) {
-        while (r->state == EMS_ROWS_COLUMN && r->utf8.need == 0 && size - i >= 8 &&
-               is_ordinary(data + i))
-            i += 8;
-        if (i >= size)
-            break;
-        rc = step(r, data[i], err);
-        if (rc == EMS_OK || rc == EMS_END)
+        if (!r->vector && r->columns > 0 && is_between(r))
+            i += easy_run(r, data + i, size - i);
+        if (i < size)
+            rc = step(r, data[i], err);
+        if (i < size && (rc == EMS_OK || rc == EMS_END))
             i++;
     }
     *used = i;
@@ -226,7 +286,7 @@ int ems_sql_rows_feed(struct ems_sql_rows *r, const uint8_t *data, size_t size,
         if (r->vector && r->columns > 0 && is_between(r))
             used += ems_sql_rows_avx2(r, data + used, size - used);
         if (used < size)
-            rc = walk(r, data, size, r->vector ? STEP : SIZE_MAX, &used, err);
+            rc = walk(r, data, size, &used, err);
     }
     if (rc != EMS_OK && rc != EMS_END)
         return rc;

@@ -247,7 +247,7 @@ static bool parse_setval(struct ems_sql_shaper *s)
 
 static const char settings[] = "session settings: the restore has its own";
 static const char privileges[] = "owners and privileges";
-static const char clean[] =
+const char ems_sql_reason_clean[] =
     "DROP, CREATE DATABASE and the like: the restore makes its own database";
 static const char publication[] = "replication: publications, replica identity";
 static const char statistics[] = "planner statistics: they are gathered anew";
@@ -282,15 +282,15 @@ static const struct {
     {"CREATE SCHEMA PUBLIC", parse_nothing, EMS_SQL_OTHER, "schema public is there already"},
     {"CREATE PUBLICATION", parse_anything, EMS_SQL_OTHER, publication},
     {"ALTER PUBLICATION", parse_anything, EMS_SQL_OTHER, publication},
-    {"CREATE DATABASE", parse_before, EMS_SQL_OTHER, clean},
+    {"CREATE DATABASE", parse_before, EMS_SQL_OTHER, ems_sql_reason_clean},
     {"ALTER DEFAULT PRIVILEGES", parse_anything, EMS_SQL_OTHER, privileges},
     {"GRANT", parse_anything, EMS_SQL_OTHER, privileges},
     {"REVOKE", parse_anything, EMS_SQL_OTHER, privileges},
     {"ALTER", parse_owner, EMS_SQL_OTHER, privileges},
     {"ALTER SEQUENCE", ems_sql_parse_alter_sequence, EMS_SQL_ALTER_SEQUENCE, NULL},
     {"ALTER TABLE", ems_sql_parse_alter_table, EMS_SQL_ALTER_COLUMN, NULL},
-    {"ALTER DATABASE", parse_before, EMS_SQL_OTHER, clean},
-    {"DROP", parse_drop, EMS_SQL_OTHER, clean},
+    {"ALTER DATABASE", parse_before, EMS_SQL_OTHER, ems_sql_reason_clean},
+    {"DROP", parse_drop, EMS_SQL_OTHER, ems_sql_reason_clean},
     {"COMMENT ON", parse_comment, EMS_SQL_COMMENT, NULL},
 };
 

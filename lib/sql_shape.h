@@ -65,6 +65,9 @@ bool ems_sql_parse_create_index(struct ems_sql_shaper *);
 bool ems_sql_parse_create_trigger(struct ems_sql_shaper *);
 bool ems_sql_parse_create_function(struct ems_sql_shaper *);
 
+/* Why what --clean and --create write is not sent. */
+extern const char ems_sql_reason_clean[];
+
 /* Leave tokens [from, to) out of the text that is sent: they become blanks. */
 void ems_sql_blank_out(struct ems_sql_parse *, size_t from, size_t to);
 

@@ -230,24 +230,34 @@ static bool add_constraint(struct ems_sql_shaper *s)
     return true;
 }
 
+/* --clean takes constraints and defaults off the tables that it then drops. */
+static bool clean(struct ems_sql_shaper *s)
+{
+    struct ems_sql_parse *p = &s->parse;
+    const char *table;
+
+    ems_sql_words(p, "ONLY");
+    if (!ems_sql_full_name(p, &table))
+        return false;
+    if (ems_sql_words(p, "DISABLE TRIGGER"))
+        return ems_sql_no(p, "a full dump is needed (not --data-only): it does not create", table);
+    return !s->catalog.changed &&
+           (ems_sql_words(p, "DROP CONSTRAINT") || ems_sql_words(p, "ALTER COLUMN")) &&
+           ems_sql_anything(p) && skip(s, ems_sql_reason_clean);
+}
+
 bool ems_sql_parse_alter_table(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
     struct ems_sql_statement *st = &s->statement;
 
-    if (ems_sql_words(p, "IF EXISTS") || !s->catalog.changed) { /* --clean */
-        ems_sql_words(p, "ONLY");
-        return ems_sql_full_name(p, &st->table) && !s->catalog.changed &&
-               (ems_sql_words(p, "DROP CONSTRAINT") || ems_sql_words(p, "ALTER COLUMN")) &&
-               ems_sql_anything(p) && skip(s, "DROP before anything is created");
-    }
+    if (ems_sql_words(p, "IF EXISTS") || !s->catalog.changed)
+        return clean(s);
     ems_sql_words(p, "ONLY");
     if (!ems_sql_table(p, &st->table))
         return false;
     if (ems_sql_words(p, "REPLICA IDENTITY") || ems_sql_words(p, "CLUSTER ON"))
         return ems_sql_anything(p) && skip(s, "replica identity and clustering");
-    if (ems_sql_words(p, "DISABLE TRIGGER") || ems_sql_words(p, "ENABLE TRIGGER"))
-        return ems_sql_no(p, "dump again without --disable-triggers and --data-only", NULL);
     if (ems_sql_words(p, "ADD CONSTRAINT"))
         return add_constraint(s);
     return ems_sql_words(p, "ALTER") && alter_column(s);
