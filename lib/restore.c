@@ -1,0 +1,490 @@
+/* restore.c - see restore.h */
+#include "restore.h"
+
+#include "bytes.h"
+#include "server_pq.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    PIECE_BYTES = 256 * 1024,   /* small spans are gathered to this */
+    STRAIGHT_BYTES = 64 * 1024, /* spans from here on are sent as they are */
+    /* A block is sent as several COPY commands of about this size, cut between rows: libpq tells of
+     * a refused row only at a command's end, and nobody wants to push 100 GB at a server that threw
+     * away the second row, or whose disk is full. */
+    COMMAND_BYTES = 64 * 1024 * 1024,
+
+    /* Statements on their way at the same time; few where each may take minutes, so that a watcher
+     * sees where the restore is. */
+    QUEUE_LENGTH = 64,
+    QUEUE_SLOW = 2,
+    QUEUE_BYTES = 1024 * 1024,
+
+    HEAD_BYTES = 64, /* of a statement, for messages */
+};
+
+/* A statement whose answer has not been read yet. */
+struct sent {
+    uint64_t line;
+    bool insert;
+    char head[HEAD_BYTES];
+};
+
+struct restore {
+    struct ems_sqlscan *scan;
+    const struct ems_restore_options *options;
+    struct ems_restore_result *result;
+    PGconn *conn;
+    double started, last_row; /* seconds, monotonic */
+
+    struct sent queue[QUEUE_LENGTH];
+    size_t queued, queued_bytes;
+
+    /* The COPY block. */
+    struct ems_buf copy;    /* its statement, as sent */
+    char table[HEAD_BYTES]; /* printable */
+    bool copying;           /* a COPY command is open on the connection */
+    uint64_t command_line;  /* of the dump, where this command's first row is */
+    uint64_t command_bytes;
+    uint64_t block_rows; /* that the server counted in this block's commands */
+    struct ems_buf piece;
+};
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void count_rows(struct restore *r, uint64_t rows)
+{
+    r->result->rows += rows;
+    r->last_row = now();
+    if (r->options->rows_done != NULL)
+        *r->options->rows_done += rows;
+}
+
+/* ---- statements ---- */
+
+static int fail_statement(const struct restore *r, const struct sent *s, const PGresult *answer,
+                          struct ems_error *err)
+{
+    return ems_pq_fail(err, "restore", EMS_RESTORE_FAILED, r->conn, answer, "line %llu: %s",
+                       (unsigned long long)s->line, s->head);
+}
+
+static int check_answer(struct restore *r, const struct sent *s, PGresult *answer,
+                        struct ems_error *err)
+{
+    ExecStatusType status = PQresultStatus(answer);
+    uint64_t rows;
+
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+        return fail_statement(r, s, answer, err);
+    r->result->statements++;
+    if (!s->insert)
+        return EMS_OK;
+    rows = strtoull(PQcmdTuples(answer), NULL, 10);
+    if (rows == 0)
+        return ems_fail(err, EMS_RESTORE_FAILED, "line %llu: %s: the server took no row",
+                        (unsigned long long)s->line, s->head);
+    count_rows(r, rows);
+    return EMS_OK;
+}
+
+/* Read the answers of everything in the queue, in order: the first one that is not good is the
+ * first statement that failed. */
+static int drain(struct restore *r, struct ems_error *err)
+{
+    PGresult *answer;
+    int rc = EMS_OK;
+
+    if (r->queued == 0)
+        return EMS_OK;
+    if (PQpipelineSync(r->conn) != 1)
+        return fail_statement(r, &r->queue[0], NULL, err);
+    for (size_t i = 0; i < r->queued && rc == EMS_OK; i++) {
+        answer = PQgetResult(r->conn);
+        rc = check_answer(r, &r->queue[i], answer, err);
+        PQclear(answer);
+        PQclear(rc == EMS_OK ? PQgetResult(r->conn) : NULL); /* the NULL between two statements */
+    }
+    if (rc != EMS_OK)
+        return rc; /* the connection is of no further use */
+    answer = PQgetResult(r->conn);
+    if (PQresultStatus(answer) != PGRES_PIPELINE_SYNC || PQexitPipelineMode(r->conn) != 1)
+        rc = fail_statement(r, &r->queue[r->queued - 1], answer, err);
+    PQclear(answer);
+    r->queued = r->queued_bytes = 0;
+    return rc;
+}
+
+/* The extended protocol takes one command in a string, so nothing can be smuggled in with it. */
+static int send_sql(struct restore *r, const char *sql, size_t size, uint64_t line, bool insert,
+                    size_t limit, struct ems_error *err)
+{
+    struct sent *s = &r->queue[r->queued];
+
+    s->line = line;
+    s->insert = insert;
+    ems_printable(sql, size < HEAD_BYTES ? size : HEAD_BYTES, s->head, sizeof s->head);
+    if ((r->queued == 0 && PQenterPipelineMode(r->conn) != 1) ||
+        PQsendQueryParams(r->conn, sql, 0, NULL, NULL, NULL, NULL, 0) != 1)
+        return fail_statement(r, s, NULL, err);
+    r->queued++;
+    r->queued_bytes += size;
+    if (r->queued >= limit || r->queued_bytes >= QUEUE_BYTES)
+        return drain(r, err);
+    return EMS_OK;
+}
+
+/*
+ * The dump's settings are not used, but one is understood: dumps made before 10.3 and 9.6.8 name
+ * their schema once, in search_path, and not in each statement.
+ */
+static int follow_setting(struct restore *r, const struct ems_sql_statement *s,
+                          struct ems_error *err)
+{
+    static const char unqualified[] = "SET search_path = public, pg_catalog";
+    static const char qualified[] = "SET search_path = ''";
+    const char *sql;
+
+    if (s->shape != EMS_SQL_SET || strcasestr(s->text, "search_path") == NULL)
+        return EMS_OK;
+    if (strcasestr(s->text, "public") != NULL)
+        sql = unqualified;
+    else if (strcasestr(s->text, "set_config") != NULL)
+        sql = qualified;
+    else
+        return EMS_OK;
+    return send_sql(r, sql, strlen(sql), s->line, false, QUEUE_LENGTH, err);
+}
+
+/* ---- COPY ---- */
+
+/* "COPY users, line 2, column admin: ...", PostgreSQL's CopyFromErrorCallback; the words may be
+ * translated. The number after the table's name, or 0. */
+static uint64_t context_line(const char *context, const char *table)
+{
+    const char *name = strrchr(table, '.') != NULL ? strrchr(table, '.') + 1 : table;
+    const char *found = context != NULL ? strstr(context, name) : NULL;
+
+    if (found == NULL || found[strlen(name)] != ',')
+        return 0;
+    found += strlen(name);
+    return strtoull(found + strcspn(found, "0123456789"), NULL, 10);
+}
+
+/* A row is a line in a dump, so the server's count of lines leads to the dump's own. */
+static int fail_copy(const struct restore *r, const PGresult *answer, struct ems_error *err)
+{
+    const char *context = PQresultErrorField(answer, PG_DIAG_CONTEXT);
+    const char *column = context != NULL ? strstr(context, ", column ") : NULL;
+    uint64_t row = context_line(context, r->table);
+    char name[HEAD_BYTES] = "";
+
+    if (row == 0)
+        return ems_pq_fail(err, "restore", EMS_RESTORE_FAILED, r->conn, answer,
+                           "in the rows of %s from line %llu", r->table,
+                           (unsigned long long)r->command_line);
+    if (column != NULL)
+        ems_printable(column, strcspn(column, ":\n"), name, sizeof name);
+    return ems_pq_fail(err, "restore", EMS_RESTORE_FAILED, r->conn, answer,
+                       "line %llu: a row of %s%s", (unsigned long long)(r->command_line + row - 1),
+                       r->table, name);
+}
+
+static int begin_command(struct restore *r, uint64_t line, struct ems_error *err)
+{
+    PGresult *answer =
+        PQexecParams(r->conn, (const char *)r->copy.data, 0, NULL, NULL, NULL, NULL, 0);
+    int rc = EMS_OK;
+
+    r->command_line = line;
+    r->command_bytes = 0;
+    if (PQresultStatus(answer) == PGRES_COPY_IN)
+        r->copying = true;
+    else
+        rc = ems_pq_fail(err, "restore", EMS_RESTORE_FAILED, r->conn, answer, "line %llu: COPY %s",
+                         (unsigned long long)line, r->table);
+    PQclear(answer);
+    return rc;
+}
+
+static int put(struct restore *r, const uint8_t *data, size_t size, struct ems_error *err)
+{
+    if (size == 0 || PQputCopyData(r->conn, (const char *)data, (int)size) == 1)
+        return EMS_OK;
+    return ems_pq_fail(err, "restore", EMS_RESTORE_FAILED, r->conn, NULL,
+                       "while sending rows of %s from line %llu", r->table,
+                       (unsigned long long)r->command_line);
+}
+
+static int flush_piece(struct restore *r, struct ems_error *err)
+{
+    int rc = put(r, r->piece.data, r->piece.size, err);
+
+    r->piece.size = 0;
+    return rc;
+}
+
+/* Send, or keep until there is enough to send. */
+static int pass_on(struct restore *r, const uint8_t *data, size_t size, struct ems_error *err)
+{
+    int rc = EMS_OK;
+
+    r->command_bytes += size;
+    r->result->bytes += size;
+    if (r->piece.size + size > PIECE_BYTES)
+        rc = flush_piece(r, err);
+    if (rc == EMS_OK && size >= STRAIGHT_BYTES && r->piece.size == 0) {
+        while (rc == EMS_OK && size > PIECE_BYTES) {
+            rc = put(r, data, PIECE_BYTES, err);
+            data += PIECE_BYTES;
+            size -= PIECE_BYTES;
+        }
+        return rc == EMS_OK ? put(r, data, size, err) : rc;
+    }
+    return rc == EMS_OK ? ems_buf_append(&r->piece, data, size, err) : rc;
+}
+
+static int end_command(struct restore *r, struct ems_error *err)
+{
+    PGresult *answer;
+    int rc = flush_piece(r, err);
+
+    if (rc != EMS_OK)
+        return rc;
+    r->copying = false;
+    if (PQputCopyEnd(r->conn, NULL) != 1)
+        return ems_pq_fail(err, "restore", EMS_RESTORE_FAILED, r->conn, NULL,
+                           "at the end of the rows of %s", r->table);
+    answer = PQgetResult(r->conn);
+    if (PQresultStatus(answer) == PGRES_COMMAND_OK) {
+        uint64_t rows = strtoull(PQcmdTuples(answer), NULL, 10);
+
+        r->block_rows += rows;
+        count_rows(r, rows);
+    } else {
+        rc = fail_copy(r, answer, err);
+    }
+    PQclear(answer);
+    PQclear(PQgetResult(r->conn));
+    return rc;
+}
+
+/* The rest of the block will not come: a plain end would make the server keep what it has. */
+static void abort_command(struct restore *r)
+{
+    PGresult *answer;
+
+    if (!r->copying || PQputCopyEnd(r->conn, "the dump ends here") != 1)
+        return;
+    while ((answer = PQgetResult(r->conn)) != NULL)
+        PQclear(answer);
+}
+
+/*
+ * FREEZE: the table was made in this transaction, so its rows can be written as they would look
+ * after a VACUUM. The text ends in "FROM stdin", that is what the scanner accepts.
+ */
+static int begin_block(struct restore *r, const struct ems_sql_statement *s, struct ems_error *err)
+{
+    int rc = drain(r, err);
+
+    r->copy.size = 0;
+    r->block_rows = 0;
+    ems_printable(s->table, strlen(s->table), r->table, sizeof r->table);
+    if (rc == EMS_OK)
+        rc = ems_buf_printf(&r->copy, err, "%s WITH (FREEZE)", s->text);
+    if (rc == EMS_OK)
+        rc = begin_command(r, s->line, err);
+    return rc;
+}
+
+static uint64_t count_lines(const uint8_t *data, size_t size)
+{
+    const uint8_t *end = data + size;
+    uint64_t lines = 0;
+
+    while ((data = memchr(data, '\n', (size_t)(end - data))) != NULL) {
+        data++;
+        lines++;
+    }
+    return lines;
+}
+
+static int feed_block(struct restore *r, const struct ems_sql_event *ev, struct ems_error *err)
+{
+    const uint8_t *data = ev->data.data, *last;
+    size_t size = ev->data.size, head;
+    uint64_t line = ev->line;
+    int rc = EMS_OK;
+
+    if (r->copying && r->command_bytes == 0)
+        r->command_line = line; /* until now it was that of COPY itself */
+    if (r->copying && r->command_bytes + size > COMMAND_BYTES &&
+        (last = memrchr(data, '\n', size)) != NULL) {
+        head = (size_t)(last + 1 - data);
+        rc = pass_on(r, data, head, err);
+        if (rc == EMS_OK)
+            rc = end_command(r, err);
+        line += count_lines(data, head);
+        data += head;
+        size -= head;
+    }
+    if (rc == EMS_OK && size > 0 && !r->copying)
+        rc = begin_command(r, line, err);
+    if (rc == EMS_OK && size > 0)
+        rc = pass_on(r, data, size, err);
+    return rc;
+}
+
+static int end_block(struct restore *r, const struct ems_sql_event *ev, struct ems_error *err)
+{
+    int rc = r->copying ? end_command(r, err) : EMS_OK;
+
+    if (rc == EMS_OK && r->block_rows != ev->rows)
+        rc = ems_fail(err, EMS_RESTORE_FAILED,
+                      "line %llu: the dump holds %llu rows of %s, but the server took %llu",
+                      (unsigned long long)ev->line, (unsigned long long)ev->rows, r->table,
+                      (unsigned long long)r->block_rows);
+    return rc;
+}
+
+/* ---- the whole ---- */
+
+/* Our own settings, never the dump's. Names resolve in pg_catalog alone, so that nothing that the
+ * dump makes can stand in for something of PostgreSQL's. */
+static int open_session(struct restore *r, struct ems_staging *staging, struct ems_error *err)
+{
+    static const char session[] =
+        "SELECT pg_catalog.set_config(name, value, false) FROM (VALUES"
+        " ('search_path', ''), ('client_encoding', 'UTF8'), ('standard_conforming_strings', 'on'),"
+        " ('check_function_bodies', 'off'), ('row_security', 'off'), ('xmloption', 'content'),"
+        " ('synchronous_commit', 'off'), ('statement_timeout', '0'), ('lock_timeout', '0'),"
+        " ('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'),"
+        " ('client_min_messages', 'error'), ('default_tablespace', ''),"
+        " ('default_table_access_method', 'heap')) AS ours (name, value)"
+        " WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_settings s WHERE s.name = ours.name)";
+    static const char memory[] = /* in kB; more than that is the server's own choice */
+        "SELECT pg_catalog.set_config('maintenance_work_mem', '256MB', false) FROM "
+        "pg_catalog.pg_settings WHERE name = 'maintenance_work_mem' AND setting::bigint < 262144";
+    int rc = ems_staging_connect(staging, &r->conn, err);
+
+    if (rc == EMS_OK)
+        rc = ems_pq_run(r->conn, "set up the restore's session", err, "%s", session);
+    if (rc == EMS_OK)
+        rc = ems_pq_run(r->conn, "set up the restore's session", err, "%s", memory);
+    if (rc == EMS_OK)
+        rc = ems_pq_run(r->conn, "begin", err, "BEGIN");
+    return rc;
+}
+
+static int act_on_statement(struct restore *r, const struct ems_sql_statement *s,
+                            struct ems_error *err)
+{
+    if (s->action == EMS_SQL_SWALLOW)
+        return follow_setting(r, s, err);
+    if (s->action != EMS_SQL_SEND)
+        return EMS_OK;
+    switch (s->shape) {
+    case EMS_SQL_COPY:
+        return begin_block(r, s, err);
+    case EMS_SQL_CREATE_TABLE:
+        r->result->tables++;
+        return send_sql(r, s->text, s->size, s->line, false, QUEUE_LENGTH, err);
+    case EMS_SQL_INSERT:
+        return send_sql(r, s->text, s->size, s->line, true, QUEUE_LENGTH, err);
+    case EMS_SQL_ADD_KEY:
+    case EMS_SQL_CREATE_INDEX:
+    case EMS_SQL_ADD_CHECK:
+    case EMS_SQL_ADD_FOREIGN_KEY:
+        return send_sql(r, s->text, s->size, s->line, false, QUEUE_SLOW, err);
+    default:
+        return send_sql(r, s->text, s->size, s->line, false, QUEUE_LENGTH, err);
+    }
+}
+
+static int act(struct restore *r, const struct ems_sql_event *ev, struct ems_error *err)
+{
+    int rc = EMS_OK;
+
+    if (r->options->watch != NULL)
+        rc = r->options->watch(r->options->watch_context, ev, err);
+    if (rc != EMS_OK)
+        return rc;
+    switch (ev->kind) {
+    case EMS_SQL_STATEMENT:
+        return act_on_statement(r, ev->statement, err);
+    case EMS_SQL_ROWS:
+        return feed_block(r, ev, err);
+    case EMS_SQL_COPY_END:
+        return end_block(r, ev, err);
+    }
+    return ems_fail(err, EMS_INTERNAL, "restore: unknown event %d", (int)ev->kind);
+}
+
+/* The dump is proven to its end, and everything in it was sent. */
+static int settle(struct restore *r, struct ems_error *err)
+{
+    const struct ems_sql_facts *facts = ems_sqlscan_facts(r->scan);
+    PGresult *answer;
+    int rc = drain(r, err);
+
+    if (rc == EMS_OK && r->result->rows != facts->rows)
+        rc = ems_fail(err, EMS_RESTORE_FAILED, "the dump holds %llu rows, but the server took %llu",
+                      (unsigned long long)facts->rows, (unsigned long long)r->result->rows);
+    if (rc != EMS_OK)
+        return rc;
+    /* Deferred constraints are checked here. A transaction that failed answers ROLLBACK, and that
+     * is not an error to libpq. */
+    answer = PQexecParams(r->conn, "COMMIT", 0, NULL, NULL, NULL, NULL, 0);
+    if (PQresultStatus(answer) != PGRES_COMMAND_OK)
+        rc = ems_pq_fail(err, "restore", EMS_RESTORE_FAILED, r->conn, answer,
+                         "at the end of the dump");
+    else if (strcmp(PQcmdStatus(answer), "COMMIT") != 0)
+        rc = ems_fail(err, EMS_RESTORE_FAILED, "the server rolled the restore back");
+    PQclear(answer);
+    /* For the questions that follow; autovacuum would need minutes to come by. */
+    return rc == EMS_OK ? ems_pq_run(r->conn, "analyze the database", err, "ANALYZE") : rc;
+}
+
+int ems_restore_run(struct ems_sqlscan *scan, struct ems_staging *staging,
+                    const struct ems_restore_options *options, struct ems_restore_result *result,
+                    struct ems_error *err)
+{
+    static const struct ems_restore_options defaults = {0};
+    struct restore r = {.scan = scan, .options = options, .result = result};
+    struct ems_error failure = {0};
+    struct ems_sql_event ev;
+    int rc;
+
+    if (options == NULL)
+        r.options = &defaults;
+    *result = (struct ems_restore_result){0};
+    r.started = r.last_row = now();
+    rc = open_session(&r, staging, &failure);
+    while (rc == EMS_OK && (rc = ems_sqlscan_next(scan, &ev, &failure)) == EMS_OK) {
+        rc = act(&r, &ev, &failure);
+        if (rc != EMS_OK && failure.stage == NULL)
+            failure.stage = "restore";
+    }
+    if (rc == EMS_END)
+        rc = settle(&r, &failure);
+    else
+        abort_command(&r);
+    PQfinish(r.conn); /* without a COMMIT nothing stays */
+    ems_buf_release(&r.copy);
+    ems_buf_release(&r.piece);
+    result->seconds_data = r.last_row - r.started;
+    result->seconds_indexes = now() - r.last_row;
+    if (rc != EMS_OK && err != NULL && err->code == EMS_OK)
+        *err = failure;
+    return rc;
+}
