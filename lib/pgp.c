@@ -15,8 +15,10 @@
  */
 #include "pgp.h"
 
+#include "pgp_armor.h"
 #include "pgp_compress.h"
 #include "pgp_esk.h"
+#include "pgp_signature.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,6 +105,14 @@ static int open_container(struct message *m, const struct ems_pgp_header *h, str
         return push(m, ems_pgp_cfb_open(ems_pgp_body_open(reader, h, err), &m->unlock, true, err),
                     err);
     }
+    if ((h->tag == EMS_PGP_TAG_SEIPD && version[0] == 2) ||
+        (h->tag == EMS_PGP_TAG_AEAD && version[0] == 1)) {
+        bool draft = h->tag == EMS_PGP_TAG_AEAD;
+
+        m->facts->container = draft ? "aead" : "seipd2";
+        return push(m, ems_pgp_aead_open(ems_pgp_body_open(reader, h, err), &m->unlock, draft, err),
+                    err);
+    }
     return ems_fail(err, EMS_PGP_UNSUPPORTED, "%s packet (tag %u) of version %u",
                     ems_pgp_tag_name(h->tag), h->tag, version[0]);
 }
@@ -175,23 +185,34 @@ static int before_container(struct message *m, struct ems_error *err)
 
 /* ---- inside ---- */
 
-/* Who says to have signed: the issuer of a one-pass signature (5.4). */
+#define SIGNATURE_MAX (64u * 1024u)
+
+static void set_signer(struct message *m, const uint8_t id[8])
+{
+    if (m->facts->signer_id[0] == '\0')
+        ems_pgp_key_id_text(id, m->facts->signer_id);
+}
+
+/* Who says to have signed: the issuer of a one-pass signature (5.4) or of a signature (5.2). */
 static int note_signer(struct message *m, const struct ems_pgp_header *h, struct ems_error *err)
 {
-    struct ems_reader *reader = &m->levels[m->level].reader;
-    const uint8_t *data;
-    size_t have;
-    int rc;
+    struct ems_buf body = {0};
+    struct ems_pgp_signature sig;
+    int rc = ems_pgp_body_read(&m->levels[m->level].reader, h, SIGNATURE_MAX, &body, err);
 
-    if (h->tag == EMS_PGP_TAG_ONE_PASS && m->facts->signer_id[0] == '\0') {
-        rc = ems_reader_peek(reader, 12, &data, &have, err);
-        if (rc != EMS_OK)
-            return rc;
-        if (have == 12 && h->size >= 13 && data[0] == 3)
-            snprintf(m->facts->signer_id, sizeof m->facts->signer_id, "%08X%08X",
-                     ems_be32(data + 4), ems_be32(data + 8));
+    if (rc == EMS_OK && h->tag == EMS_PGP_TAG_SIGNATURE) {
+        if (ems_pgp_signature_parse(body.data, body.size, &sig) && sig.has_issuer)
+            set_signer(m, sig.issuer);
+    } else if (rc == EMS_OK && body.size == 13 && body.data[0] == 3) {
+        set_signer(m, body.data + 4);
+    } else if (rc == EMS_OK && body.size > 5 && body.data[0] == 6) {
+        size_t salt = body.data[4]; /* then the fingerprint, whose beginning is the id */
+
+        if (body.size >= 5 + salt + 33)
+            set_signer(m, body.data + 5 + salt);
     }
-    return ems_pgp_body_skip(reader, h, err);
+    ems_buf_release(&body);
+    return rc;
 }
 
 static int open_compressed(struct message *m, const struct ems_pgp_header *h, struct ems_error *err)
@@ -402,10 +423,16 @@ struct ems_source *ems_pgp_open(struct ems_source *below, const struct ems_pgp_o
     m = ems_source_alloc(sizeof *m, &message_ops, below, err);
     if (m == NULL)
         return NULL;
-    m->levels[0].reader.below = below;
-    m->allow_no_integrity = options->allow_no_integrity;
     m->facts = options->facts != NULL ? options->facts : &m->own_facts;
     memset(m->facts, 0, sizeof *m->facts);
+    m->base.below =
+        ems_pgp_armor_open(below, EMS_PGP_ARMOR_MESSAGE, false, &m->facts->armored, err);
+    if (m->base.below == NULL) {
+        ems_source_free(&m->base);
+        return NULL;
+    }
+    m->levels[0].reader.below = m->base.below;
+    m->allow_no_integrity = options->allow_no_integrity;
     m->esks.secrets = options->secrets;
     m->esks.facts = m->facts;
     m->unlock = (struct ems_pgp_unlock){.next = ems_pgp_esks_next,

@@ -46,8 +46,7 @@ typedef int ems_pgp_ask_fn(void *context, char *buffer, size_t capacity, size_t 
 
 #define EMS_PGP_PASSPHRASE_MAX 4096u
 
-struct ems_pgp_secrets *ems_pgp_secrets_new(ems_pgp_ask_fn *ask, void *context,
-                                            struct ems_error *);
+struct ems_pgp_secrets *ems_pgp_secrets_new(ems_pgp_ask_fn *ask, void *context, struct ems_error *);
 /* Copies; the caller wipes its own. */
 int ems_pgp_secrets_add_passphrase(struct ems_pgp_secrets *, const void *bytes, size_t size,
                                    struct ems_error *);
@@ -55,14 +54,34 @@ int ems_pgp_secrets_add_passphrase(struct ems_pgp_secrets *, const void *bytes, 
  * memory only; `name` is for messages. An empty first line is an error. */
 int ems_pgp_secrets_read_passphrase(struct ems_pgp_secrets *, int fd, const char *name,
                                     struct ems_error *);
+
+/*
+ * All secret keys in an exported file (`gpg --export-secret-keys`), binary or armoured. Expired and
+ * revoked ones are taken too: messages to them still have to be read. EMS_PGP_NO_KEY if there is
+ * none that can decrypt (`name` is for messages), EMS_PGP_NOT_OPENPGP, EMS_PGP_MALFORMED,
+ * EMS_PGP_TRUNCATED, EMS_PGP_LIMIT (256 keys, 1 MiB), EMS_IO_ERROR.
+ */
+int ems_pgp_secrets_read_key(struct ems_pgp_secrets *, int fd, const char *name,
+                             struct ems_error *);
+/* What protects the keys; tried before the passphrases above, which are tried on keys too. */
+int ems_pgp_secrets_add_key_passphrase(struct ems_pgp_secrets *, const void *bytes, size_t size,
+                                       struct ems_error *);
+int ems_pgp_secrets_read_key_passphrase(struct ems_pgp_secrets *, int fd, const char *name,
+                                        struct ems_error *);
+/* As ems_pgp_ask_fn, for a protected key that nothing known opens. Called at most once, before the
+ * first byte of the message is decrypted. */
+typedef int ems_pgp_ask_key_fn(void *context, const char *key_id, char *buffer, size_t capacity,
+                               size_t *size, struct ems_error *);
+void ems_pgp_secrets_set_ask_key(struct ems_pgp_secrets *, ems_pgp_ask_key_fn *, void *context);
+
 void ems_pgp_secrets_free(struct ems_pgp_secrets *); /* NULL allowed */
 
 /* ---- the stage ---- */
 
 #define EMS_PGP_MAX_RECIPIENTS 64u
 
-/* What the stage learnt. Strings are static or in the struct. Final at EMS_END; what is known so far
- * after an error. */
+/* What the stage learnt. Strings are static or in the struct. Final at EMS_END; what is known so
+ * far after an error. */
 struct ems_pgp_facts {
     const char *container;   /* "seipd1", "seipd2", "aead", "sed"; NULL before it is seen */
     const char *integrity;   /* "mdc", "ocb", "eax", "gcm", "none" */
@@ -71,12 +90,13 @@ struct ems_pgp_facts {
     const char *s2k;         /* "iterated", "salted", "simple", "argon2"; NULL with a key */
     const char *session_key; /* "passphrase", "key" */
     char key_id[17];         /* that decrypted, or "" */
+    char key_note[48];       /* "expired on 2022-04-22", "revoked": that key; "" if neither */
     uint32_t passphrases;    /* SKESK packets */
     uint32_t recipients;     /* PKESK packets */
     char recipient_ids[EMS_PGP_MAX_RECIPIENTS][17]; /* upper-case hex, all zero: anonymous */
-    char signer_id[17];      /* one-pass signature seen, never checked; "" if none */
-    char file_name[256];     /* of the literal packet, made printable; never a path */
-    uint64_t created;        /* of the literal packet, seconds since 1970, 0 if none */
+    char signer_id[17];  /* one-pass signature seen, never checked; "" if none */
+    char file_name[256]; /* of the literal packet, made printable; never a path */
+    uint64_t created;    /* of the literal packet, seconds since 1970, 0 if none */
     bool armored;
     bool text_mode; /* the sender declared text: line ends may have been changed on the way in */
     bool weak_session_key; /* all zero: some senders made such (CVE-2025-13470) */
@@ -84,7 +104,7 @@ struct ems_pgp_facts {
 
 struct ems_pgp_options {
     struct ems_pgp_secrets *secrets;
-    bool allow_no_integrity; /* read packet 9 */
+    bool allow_no_integrity;     /* read packet 9 */
     struct ems_pgp_facts *facts; /* may be NULL; must outlive the stage */
 };
 
@@ -106,5 +126,34 @@ int ems_pgp_probe(const uint8_t *data, size_t size);
  */
 typedef int64_t ems_pgp_read_fn(void *context, void *buffer, size_t size, uint64_t offset);
 int ems_pgp_measure(ems_pgp_read_fn *, void *context, uint64_t *total, struct ems_error *);
+
+/* ---- whom a message is for ---- */
+
+/* Public keys of a file, binary or armoured (a secret key's public part will do). NULL on failure,
+ * as ems_pgp_secrets_read_key. */
+struct ems_pgp_recipient_keys;
+struct ems_pgp_recipient_keys *ems_pgp_recipient_keys_read(int fd, const char *name,
+                                                           struct ems_error *);
+void ems_pgp_recipient_keys_free(struct ems_pgp_recipient_keys *);
+
+/* Counts of the session-key packets before the container. The message is encrypted to the key, and
+ * only readable by it, if `matching` is not 0 and everything else is. */
+struct ems_pgp_recipients {
+    uint32_t matching;                    /* for one of the keys */
+    uint32_t others;                      /* for other keys */
+    uint32_t anonymous;                   /* do not say for whom */
+    uint32_t passphrases;                 /* readable with a passphrase */
+    char ids[EMS_PGP_MAX_RECIPIENTS][17]; /* of all but the passphrases, as in the facts */
+    char matching_id[17];
+    char key_note[48]; /* of the matching key, as in the facts */
+};
+
+/*
+ * Read the outer packets of a message (binary or armoured) up to the container, without secrets.
+ * `below` is owned and freed; what follows the container's header is not read. EMS_OK, or the
+ * errors of ems_pgp_open about these packets.
+ */
+int ems_pgp_recipients_read(struct ems_source *below, const struct ems_pgp_recipient_keys *,
+                            struct ems_pgp_recipients *, struct ems_error *);
 
 #endif

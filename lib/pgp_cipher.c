@@ -59,6 +59,73 @@ int ems_pgp_cipher_open(gcry_cipher_hd_t *handle, const struct ems_pgp_cipher *c
                     "%s: %s", cipher->name, gcry_strerror(rc));
 }
 
+/* ---- AEAD ---- */
+
+static const struct ems_pgp_aead aeads[] = {
+    {1, GCRY_CIPHER_MODE_EAX, 16, "eax"},
+    {2, GCRY_CIPHER_MODE_OCB, 15, "ocb"},
+    {3, GCRY_CIPHER_MODE_GCM, 12, "gcm"},
+};
+
+const struct ems_pgp_aead *ems_pgp_aead_find(unsigned id)
+{
+    for (size_t i = 0; i < sizeof aeads / sizeof aeads[0]; i++)
+        if (aeads[i].id == id)
+            return &aeads[i];
+    return NULL;
+}
+
+/* Nonce and associated data. OCB wants to be told before the last piece of text, and to see it even
+ * if it is empty. */
+static gcry_error_t aead_begin(gcry_cipher_hd_t h, const struct ems_pgp_aead *aead,
+                               const struct ems_pgp_aead_text *text)
+{
+    gcry_error_t rc = 0;
+
+    /* libgcrypt 1.10 keeps the unused end of a key stream across a new nonce in EAX mode. */
+    if (aead->mode == GCRY_CIPHER_MODE_EAX)
+        rc = gcry_cipher_reset(h);
+    if (rc == 0)
+        rc = gcry_cipher_setiv(h, text->nonce, text->nonce_size);
+    if (rc == 0)
+        rc = gcry_cipher_authenticate(h, text->ad, text->ad_size);
+    if (rc == 0 && aead->mode == GCRY_CIPHER_MODE_OCB)
+        rc = gcry_cipher_final(h);
+    return rc;
+}
+
+int ems_pgp_aead_decrypt(gcry_cipher_hd_t h, const struct ems_pgp_aead *aead,
+                         const struct ems_pgp_aead_text *text, struct ems_error *err)
+{
+    gcry_error_t rc = aead_begin(h, aead, text);
+
+    if (rc == 0)
+        rc = gcry_cipher_decrypt(h, text->data, text->size, NULL, 0);
+    if (rc == 0)
+        rc = gcry_cipher_checktag(h, text->tag, EMS_PGP_AEAD_TAG);
+    if (gcry_err_code(rc) == GPG_ERR_CHECKSUM)
+        return EMS_PGP_MODIFIED;
+    if (rc != 0)
+        return ems_fail(err, EMS_INTERNAL, "%s: %s", aead->name, gcry_strerror(rc));
+    return EMS_OK;
+}
+
+int ems_pgp_aead_encrypt(gcry_cipher_hd_t h, const struct ems_pgp_aead *aead,
+                         const struct ems_pgp_aead_text *text, struct ems_error *err)
+{
+    gcry_error_t rc = aead_begin(h, aead, text);
+
+    if (rc == 0)
+        rc = gcry_cipher_encrypt(h, text->data, text->size, NULL, 0);
+    if (rc == 0)
+        rc = gcry_cipher_gettag(h, text->tag, EMS_PGP_AEAD_TAG);
+    if (rc != 0)
+        return ems_fail(err, EMS_INTERNAL, "%s: %s", aead->name, gcry_strerror(rc));
+    return EMS_OK;
+}
+
+/* ---- session keys ---- */
+
 void ems_pgp_unlock_done(const struct ems_pgp_unlock *unlock, const struct ems_pgp_cipher *cipher,
                          const struct ems_pgp_session_key *key)
 {
@@ -69,5 +136,6 @@ void ems_pgp_unlock_done(const struct ems_pgp_unlock *unlock, const struct ems_p
     facts->s2k = key->s2k;
     facts->session_key = key->s2k != NULL ? "passphrase" : "key";
     memcpy(facts->key_id, key->key_id, sizeof facts->key_id);
+    memcpy(facts->key_note, key->key_note, sizeof facts->key_note);
     facts->weak_session_key = ems_equal_ct(key->key, zeros, key->size);
 }

@@ -29,16 +29,46 @@ const struct ems_pgp_cipher *ems_pgp_cipher_get(unsigned id, struct ems_error *e
 int ems_pgp_cipher_open(gcry_cipher_hd_t *, const struct ems_pgp_cipher *, int mode, unsigned flags,
                         const uint8_t *key, struct ems_error *);
 
+/* ---- AEAD modes (section 9.6) ---- */
+
+#define EMS_PGP_AEAD_TAG 16u
+
+struct ems_pgp_aead {
+    uint8_t id; /* OpenPGP's number */
+    int mode;   /* libgcrypt's */
+    uint8_t nonce_size;
+    const char *name; /* "ocb" */
+};
+
+const struct ems_pgp_aead *ems_pgp_aead_find(unsigned id); /* NULL if unknown */
+
+/* One text, changed in place. */
+struct ems_pgp_aead_text {
+    const uint8_t *nonce, *ad;
+    size_t nonce_size, ad_size;
+    uint8_t *data;
+    size_t size;  /* may be 0 */
+    uint8_t *tag; /* 16 octets: checked by decrypt, written by encrypt */
+};
+
+/* EMS_OK; EMS_PGP_MODIFIED if the tag does not fit (*err is left alone: the caller knows what it
+ * means); EMS_INTERNAL. */
+int ems_pgp_aead_decrypt(gcry_cipher_hd_t, const struct ems_pgp_aead *,
+                         const struct ems_pgp_aead_text *, struct ems_error *);
+int ems_pgp_aead_encrypt(gcry_cipher_hd_t, const struct ems_pgp_aead *,
+                         const struct ems_pgp_aead_text *, struct ems_error *);
+
 /* ---- session keys ---- */
 
 /* A key that may open the container. Lives in secure memory, where its owner allocated it. */
 struct ems_pgp_session_key {
     uint8_t key[EMS_PGP_KEY_MAX];
     size_t size;
-    uint8_t cipher;  /* OpenPGP's number; 0: the container says (versions 5 and 6) */
-    bool sure;       /* unwrapping proved it: if it does not fit, the container is damaged */
-    const char *s2k; /* how the passphrase was derived, NULL with a secret key */
-    char key_id[17]; /* of the secret key, or "" */
+    uint8_t cipher;    /* OpenPGP's number; 0: the container says (versions 5 and 6) */
+    bool sure;         /* unwrapping proved it: if it does not fit, the container is damaged */
+    const char *s2k;   /* how the passphrase was derived, NULL with a secret key */
+    char key_id[17];   /* of the secret key, or "" */
+    char key_note[48]; /* as in the facts */
 };
 
 /*
@@ -67,6 +97,10 @@ struct ems_pgp_unlock {
 /* Packet 18 version 1 (section 5.13.1), and packet 9 (section 5.7), which proves nothing. */
 struct ems_source *ems_pgp_cfb_open(struct ems_source *body, const struct ems_pgp_unlock *,
                                     bool mdc, struct ems_error *);
+
+/* Packet 18 version 2 (section 5.13.2), and packet 20 (`draft`). */
+struct ems_source *ems_pgp_aead_open(struct ems_source *body, const struct ems_pgp_unlock *,
+                                     bool draft, struct ems_error *);
 
 /* Record which key fitted. */
 void ems_pgp_unlock_done(const struct ems_pgp_unlock *, const struct ems_pgp_cipher *,

@@ -6,8 +6,28 @@
  */
 #include "pgp_esk.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* For the report: whom it is for. Packets of unknown versions count, and look anonymous. */
+static void note_recipient(struct ems_pgp_facts *facts, const struct ems_pgp_esk *esk)
+{
+    static const uint8_t nobody[8];
+    struct ems_error ignored = {0};
+    struct ems_pgp_pkesk p;
+    const uint8_t *id = nobody;
+
+    if (ems_pgp_pkesk_parse(esk->body, esk->size, &p, &ignored) == EMS_OK && !p.anonymous) {
+        if (p.id != NULL)
+            id = p.id;
+        else if (p.fingerprint_size == 32)
+            id = p.fingerprint;
+        else if (p.fingerprint_size == 20)
+            id = p.fingerprint + 12;
+    }
+    ems_pgp_key_id_text(id, facts->recipient_ids[facts->recipients++]);
+}
 
 int ems_pgp_esks_add(struct ems_pgp_esks *e, unsigned tag, const uint8_t *body, size_t size,
                      struct ems_error *err)
@@ -28,7 +48,7 @@ int ems_pgp_esks_add(struct ems_pgp_esks *e, unsigned tag, const uint8_t *body, 
     if (tag == EMS_PGP_TAG_SKESK)
         e->facts->passphrases++;
     else
-        e->facts->recipients++;
+        note_recipient(e->facts, esk);
     return EMS_OK;
 }
 
@@ -94,13 +114,86 @@ static int open_skesk4(struct ems_pgp_esks *e, const struct ems_pgp_esk *esk, si
     return rc;
 }
 
+/*
+ * SKESK versions 5 (GnuPG, rnp) and 6 (5.3.2): the session key is encrypted with AEAD, the packet's
+ * first fields are its associated data. In version 6 the S2K's output goes through HKDF first, and
+ * two octets repeat sizes.
+ */
+static int open_skesk_aead(struct ems_pgp_esks *e, const struct ems_pgp_esk *esk, size_t index,
+                           struct ems_pgp_session_key *out, struct ems_error *err)
+{
+    size_t at = esk->body[0] == 6 ? 2 : 1, used, size;
+    uint8_t info[4] = {0xc0 | EMS_PGP_TAG_SKESK, esk->body[0]};
+    const struct ems_pgp_cipher *cipher;
+    const struct ems_pgp_aead *aead;
+    struct ems_pgp_aead_text text = {.ad = info, .ad_size = sizeof info};
+    struct ems_pgp_s2k s2k;
+    gcry_cipher_hd_t handle;
+    uint8_t *kek;
+    int rc;
+
+    if (esk->size < at + 3)
+        return ems_fail(err, EMS_PGP_MALFORMED, "a session-key packet of %zu bytes", esk->size);
+    info[2] = esk->body[at];
+    info[3] = esk->body[at + 1];
+    at += esk->body[0] == 6 ? 3 : 2;
+    cipher = ems_pgp_cipher_get(info[2], err);
+    if (cipher == NULL)
+        return err->code;
+    aead = ems_pgp_aead_find(info[3]);
+    if (aead == NULL || cipher->block_size != 16)
+        return ems_fail(err, EMS_PGP_UNSUPPORTED, "%s with AEAD algorithm %u", cipher->name,
+                        info[3]);
+    rc = ems_pgp_s2k_parse(esk->body + at, esk->size - at, &s2k, &used, err);
+    if (rc != EMS_OK)
+        return rc;
+    at += used;
+    if (esk->size - at < (size_t)aead->nonce_size + EMS_PGP_AEAD_TAG)
+        return ems_fail(err, EMS_PGP_MALFORMED, "a session-key packet is cut short");
+    text.nonce = esk->body + at;
+    text.nonce_size = aead->nonce_size;
+    at += text.nonce_size;
+    size = esk->size - at - EMS_PGP_AEAD_TAG;
+    if (size > EMS_PGP_KEY_MAX)
+        return ems_fail(err, EMS_PGP_MALFORMED, "an encrypted session key of %zu bytes", size);
+
+    kek = gcry_calloc_secure(2, EMS_PGP_KEY_MAX);
+    if (kek == NULL)
+        return ems_fail_memory(err);
+    rc = ems_pgp_secrets_derive(e->secrets, index, &s2k, &e->spent, kek, cipher->key_size, err);
+    if (rc == EMS_OK && info[1] == 6) {
+        memcpy(kek + EMS_PGP_KEY_MAX, kek, cipher->key_size);
+        rc = ems_pgp_hkdf(GCRY_MD_SHA256, kek + EMS_PGP_KEY_MAX, cipher->key_size, NULL, 0, info,
+                          sizeof info, kek, cipher->key_size, err);
+    }
+    if (rc == EMS_OK)
+        rc = ems_pgp_cipher_open(&handle, cipher, aead->mode, 0, kek, err);
+    gcry_free(kek);
+    if (rc != EMS_OK)
+        return rc;
+    e->tried_passphrase = true;
+    memcpy(out->key, esk->body + at, size);
+    out->size = size;
+    out->s2k = ems_pgp_s2k_name(s2k.type);
+    out->sure = true;
+    text.data = out->key;
+    text.size = size;
+    text.tag = esk->body + at + size;
+    rc = ems_pgp_aead_decrypt(handle, aead, &text, err);
+    gcry_cipher_close(handle);
+    return rc == EMS_PGP_MODIFIED ? EMS_PGP_PASSPHRASE : rc;
+}
+
 static int open_skesk(struct ems_pgp_esks *e, const struct ems_pgp_esk *esk, size_t index,
                       struct ems_pgp_session_key *out, struct ems_error *err)
 {
     unsigned version = esk->size > 0 ? esk->body[0] : 0;
 
+    memset(out, 0, sizeof *out);
     if (version == 4)
         return open_skesk4(e, esk, index, out, err);
+    if (version == 5 || version == 6)
+        return open_skesk_aead(e, esk, index, out, err);
     return ems_fail(err, EMS_PGP_UNSUPPORTED, "passphrase session-key packet of version %u",
                     version);
 }
@@ -114,6 +207,13 @@ static bool pass_over(struct ems_pgp_esks *e, int rc, const struct ems_error *wh
     case EMS_PGP_LIMIT:
         ems_fail(&e->limit, rc, "%s", why->text);
         return true;
+    case EMS_PGP_NO_KEY:
+        ems_fail(&e->locked, rc, "%s", why->text);
+        return true;
+    case EMS_PGP_PASSPHRASE: /* a tag says so; secret keys have a text of their own */
+        if (why->code != EMS_OK)
+            ems_fail(&e->locked, rc, "%s", why->text);
+        return true;
     case EMS_PGP_UNSUPPORTED:
     case EMS_PGP_MALFORMED:
     case EMS_PGP_MODIFIED: /* a key too weak to be honest */
@@ -124,28 +224,64 @@ static bool pass_over(struct ems_pgp_esks *e, int rc, const struct ems_error *wh
     }
 }
 
-int ems_pgp_esks_next(void *context, struct ems_pgp_session_key *out, struct ems_error *err)
+/* The next packet for a key that one of ours opens. */
+static int next_from_keys(struct ems_pgp_esks *e, struct ems_pgp_session_key *out,
+                          struct ems_error *err)
 {
-    struct ems_pgp_esks *e = context;
+    for (; e->at < e->count; e->at++, e->key_started = false) {
+        const struct ems_pgp_esk *esk = &e->list[e->at];
+        struct ems_error why = {0};
+        struct ems_pgp_pkesk p;
+        int rc;
 
+        if (esk->tag != EMS_PGP_TAG_PKESK)
+            continue;
+        rc = ems_pgp_pkesk_parse(esk->body, esk->size, &p, &why);
+        if (rc != EMS_OK) {
+            pass_over(e, rc, &why);
+            continue;
+        }
+        if (!e->key_started)
+            e->key = ems_pgp_secrets_keys(e->secrets);
+        e->key_started = true;
+        while (e->key != NULL) {
+            struct ems_pgp_key *key = e->key;
+
+            e->key = key->next;
+            why = (struct ems_error){0};
+            if (!key->is_secret || !ems_pgp_pkesk_matches(&p, key))
+                continue;
+            rc = ems_pgp_secrets_open_key(e->secrets, key, &why);
+            if (rc == EMS_OK)
+                rc = ems_pgp_pkesk_open(&p, key, out, &why);
+            if (rc == EMS_OK) {
+                ems_pgp_key_note(key, out->key_note);
+                return EMS_OK;
+            }
+            if (!pass_over(e, rc, &why))
+                return ems_fail(err, rc, "%s", why.text);
+        }
+    }
+    return EMS_END;
+}
+
+static int next_from_passphrases(struct ems_pgp_esks *e, struct ems_pgp_session_key *out,
+                                 struct ems_error *err)
+{
     for (; e->at < e->count; e->at++, e->secret = 0) {
         const struct ems_pgp_esk *esk = &e->list[e->at];
 
         if (esk->tag != EMS_PGP_TAG_SKESK)
             continue;
-        if (!e->asked) {
-            int rc = ems_pgp_secrets_passphrases(e->secrets, &e->passphrases, err);
-
-            if (rc != EMS_OK)
-                return rc;
-            e->asked = true;
-        }
+        if (!e->asked)
+            ems_pgp_secrets_passphrases(e->secrets, &e->passphrases, &e->ask);
+        e->asked = true;
+        if (e->ask.code == EMS_NO_MEMORY)
+            return ems_fail(err, e->ask.code, "%s", e->ask.text);
         while (e->secret < e->passphrases) {
             struct ems_error why = {0};
-            int rc;
+            int rc = open_skesk(e, esk, e->secret++, out, &why);
 
-            memset(out, 0, sizeof *out);
-            rc = open_skesk(e, esk, e->secret++, out, &why);
             if (rc == EMS_OK) {
                 e->tried_passphrase = true;
                 return EMS_OK;
@@ -157,20 +293,62 @@ int ems_pgp_esks_next(void *context, struct ems_pgp_session_key *out, struct ems
     return EMS_END;
 }
 
+int ems_pgp_esks_next(void *context, struct ems_pgp_session_key *out, struct ems_error *err)
+{
+    struct ems_pgp_esks *e = context;
+
+    if (!e->keys_done) {
+        int rc = next_from_keys(e, out, err);
+
+        if (rc != EMS_END)
+            return rc;
+        e->keys_done = true;
+        e->at = 0;
+    }
+    return next_from_passphrases(e, out, err);
+}
+
+/* "encrypted to A, B and 3 more" */
+static int refuse_recipients(const struct ems_pgp_facts *facts, struct ems_error *err)
+{
+    char ids[128] = "";
+    size_t used = 0;
+    uint32_t i;
+
+    for (i = 0; i < facts->recipients && i < 4; i++) {
+        const char *id = facts->recipient_ids[i];
+
+        if (strcmp(id, "0000000000000000") == 0)
+            id = "an anonymous key";
+        used += (size_t)snprintf(ids + used, sizeof ids - used, "%s%s", i > 0 ? ", " : "", id);
+    }
+    return ems_fail(err, EMS_PGP_NO_KEY, "no secret key for it: encrypted to %s%s", ids,
+                    facts->recipients > i ? " and more" : "");
+}
+
 int ems_pgp_esks_refuse(void *context, bool damaged, struct ems_error *err)
 {
     struct ems_pgp_esks *e = context;
+    const struct ems_error *why = NULL;
 
     if (damaged)
         return ems_fail(err, EMS_PGP_MODIFIED,
                         "the session key does not fit: the encrypted data is altered or damaged "
                         "at its beginning");
     if (e->limit.code != EMS_OK)
-        return ems_fail(err, e->limit.code, "%s", e->limit.text);
+        why = &e->limit;
+    else if (e->locked.code != EMS_OK)
+        why = &e->locked;
+    else if (e->ask.code != EMS_OK)
+        why = &e->ask;
+    if (why != NULL)
+        return ems_fail(err, why->code, "%s", why->text);
     if (e->tried_passphrase)
         return ems_fail(err, EMS_PGP_PASSPHRASE,
                         "wrong passphrase, or the first bytes of the message are damaged");
     if (e->skipped.code != EMS_OK)
         return ems_fail(err, e->skipped.code, "%s", e->skipped.text);
+    if (e->facts->recipients > 0)
+        return refuse_recipients(e->facts, err);
     return ems_fail(err, EMS_PGP_MALFORMED, "no session-key packet before the encrypted data");
 }

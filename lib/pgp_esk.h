@@ -20,18 +20,26 @@ struct ems_pgp_esk {
 
 /* Start with {0} but for secrets and facts; release at the end. */
 struct ems_pgp_esks {
-    struct ems_pgp_secrets *secrets; /* borrowed */
+    struct ems_pgp_secrets *secrets; /* borrowed; NULL where only `facts` is wanted */
     struct ems_pgp_facts *facts;     /* borrowed, never NULL */
     struct ems_pgp_esk list[EMS_PGP_ESK_MAX];
     size_t count;
-    /* How far ems_pgp_esks_next has come. */
-    size_t at, secret;
+    /* How far ems_pgp_esks_next has come: all packets for keys first, then those for passphrases.
+     */
+    bool keys_done;
+    size_t at;
+    struct ems_pgp_key *key; /* to try next on packet `at`, NULL before its first */
+    bool key_started;
+    size_t secret;             /* passphrase to try next on packet `at` */
     size_t passphrases;        /* known, once asked for */
     bool asked;                /* for passphrases */
     struct ems_pgp_cost spent; /* by this message */
     bool tried_passphrase;     /* at least one gave a key */
-    struct ems_error limit;    /* the first derivation that was too expensive */
-    struct ems_error skipped;  /* why the first unusable packet is that */
+    /* Why it may be that nothing opens the message, the first of each kind. */
+    struct ems_error limit;   /* a derivation was too expensive */
+    struct ems_error locked;  /* a matching secret key stayed closed, or did not fit */
+    struct ems_error ask;     /* there is no passphrase */
+    struct ems_error skipped; /* a packet is of no known kind */
 };
 
 /* Add a packet's body (copied). EMS_OK, EMS_PGP_LIMIT, EMS_NO_MEMORY. */

@@ -51,6 +51,7 @@ int ems_pgp_library_init(struct ems_error *err)
 
 struct passphrase {
     struct passphrase *next;
+    bool for_keys;
     size_t size;
     char bytes[];
 };
@@ -58,7 +59,7 @@ struct passphrase {
 /* A key and what it was derived from. */
 struct derived {
     struct derived *next;
-    size_t index; /* of the passphrase */
+    const struct passphrase *passphrase;
     uint8_t spec[EMS_PGP_S2K_MAX];
     size_t spec_size, key_size;
     uint8_t key[EMS_PGP_KEY_MAX];
@@ -69,7 +70,11 @@ struct ems_pgp_secrets {
     ems_pgp_ask_fn *ask;
     void *context;
     struct ems_error ask_error; /* what asking ended with */
+    ems_pgp_ask_key_fn *ask_key;
+    void *ask_key_context;
+    bool asked_key;
     struct passphrase *passphrases;
+    struct ems_pgp_key *keys;
     struct derived *derived;
     size_t derived_count;
 };
@@ -105,12 +110,13 @@ void ems_pgp_secrets_free(struct ems_pgp_secrets *s)
         s->derived = d->next;
         gcry_free(d);
     }
+    ems_pgp_keys_free(s->keys);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
 
 /* With the lock held. */
-static int add_passphrase(struct ems_pgp_secrets *s, const void *bytes, size_t size,
+static int add_passphrase(struct ems_pgp_secrets *s, bool for_keys, const void *bytes, size_t size,
                           struct ems_error *err)
 {
     struct passphrase *p, **last = &s->passphrases;
@@ -124,6 +130,7 @@ static int add_passphrase(struct ems_pgp_secrets *s, const void *bytes, size_t s
     if (p == NULL)
         return ems_fail_memory(err);
     p->next = NULL;
+    p->for_keys = for_keys;
     p->size = size;
     memcpy(p->bytes, bytes, size);
     while (*last != NULL)
@@ -132,19 +139,31 @@ static int add_passphrase(struct ems_pgp_secrets *s, const void *bytes, size_t s
     return EMS_OK;
 }
 
-int ems_pgp_secrets_add_passphrase(struct ems_pgp_secrets *s, const void *bytes, size_t size,
-                                   struct ems_error *err)
+static int add_locked(struct ems_pgp_secrets *s, bool for_keys, const void *bytes, size_t size,
+                      struct ems_error *err)
 {
     int rc;
 
     pthread_mutex_lock(&s->lock);
-    rc = add_passphrase(s, bytes, size, err);
+    rc = add_passphrase(s, for_keys, bytes, size, err);
     pthread_mutex_unlock(&s->lock);
     return rc;
 }
 
-int ems_pgp_secrets_read_passphrase(struct ems_pgp_secrets *s, int fd, const char *name,
-                                    struct ems_error *err)
+int ems_pgp_secrets_add_passphrase(struct ems_pgp_secrets *s, const void *bytes, size_t size,
+                                   struct ems_error *err)
+{
+    return add_locked(s, false, bytes, size, err);
+}
+
+int ems_pgp_secrets_add_key_passphrase(struct ems_pgp_secrets *s, const void *bytes, size_t size,
+                                       struct ems_error *err)
+{
+    return add_locked(s, true, bytes, size, err);
+}
+
+static int read_passphrase(struct ems_pgp_secrets *s, bool for_keys, int fd, const char *name,
+                           struct ems_error *err)
 {
     char *line = gcry_malloc_secure(EMS_PGP_PASSPHRASE_MAX + 2);
     size_t size = 0;
@@ -168,9 +187,21 @@ int ems_pgp_secrets_read_passphrase(struct ems_pgp_secrets *s, int fd, const cha
     else if (size == 0)
         rc = ems_fail(err, EMS_PGP_PASSPHRASE, "the passphrase in %s is empty", name);
     else
-        rc = ems_pgp_secrets_add_passphrase(s, line, size, err);
+        rc = add_locked(s, for_keys, line, size, err);
     gcry_free(line);
     return rc;
+}
+
+int ems_pgp_secrets_read_passphrase(struct ems_pgp_secrets *s, int fd, const char *name,
+                                    struct ems_error *err)
+{
+    return read_passphrase(s, false, fd, name, err);
+}
+
+int ems_pgp_secrets_read_key_passphrase(struct ems_pgp_secrets *s, int fd, const char *name,
+                                        struct ems_error *err)
+{
+    return read_passphrase(s, true, fd, name, err);
 }
 
 /* With the lock held. */
@@ -188,11 +219,22 @@ static int ask(struct ems_pgp_secrets *s)
         return ems_fail_memory(&s->ask_error);
     rc = s->ask(s->context, buffer, EMS_PGP_PASSPHRASE_MAX, &size, &s->ask_error);
     if (rc == EMS_OK)
-        rc = add_passphrase(s, buffer, size, &s->ask_error);
+        rc = add_passphrase(s, false, buffer, size, &s->ask_error);
     else
         ems_fail(&s->ask_error, rc, "no passphrase was given");
     gcry_free(buffer);
     return rc;
+}
+
+/* With the lock held: the passphrase number `index` of a kind. */
+static struct passphrase *find_passphrase(struct ems_pgp_secrets *s, bool for_keys, size_t index)
+{
+    struct passphrase *p = s->passphrases;
+
+    for (; p != NULL; p = p->next)
+        if (p->for_keys == for_keys && index-- == 0)
+            break;
+    return p;
 }
 
 int ems_pgp_secrets_passphrases(struct ems_pgp_secrets *s, size_t *count, struct ems_error *err)
@@ -201,14 +243,14 @@ int ems_pgp_secrets_passphrases(struct ems_pgp_secrets *s, size_t *count, struct
 
     *count = 0;
     pthread_mutex_lock(&s->lock);
-    if (s->passphrases == NULL) {
+    if (find_passphrase(s, false, 0) == NULL) {
         if (s->ask_error.code == EMS_OK)
             ask(s);
         rc = s->ask_error.code;
         if (rc != EMS_OK)
             ems_fail(err, rc, "%s", s->ask_error.text);
     }
-    for (struct passphrase *p = s->passphrases; p != NULL; p = p->next)
+    while (find_passphrase(s, false, *count) != NULL)
         ++*count;
     pthread_mutex_unlock(&s->lock);
     return rc;
@@ -216,29 +258,29 @@ int ems_pgp_secrets_passphrases(struct ems_pgp_secrets *s, size_t *count, struct
 
 /* ---- derivations ---- */
 
-static struct derived *find_derived(struct ems_pgp_secrets *s, size_t index,
+static struct derived *find_derived(struct ems_pgp_secrets *s, const struct passphrase *p,
                                     const struct ems_pgp_s2k *s2k, size_t key_size)
 {
     for (struct derived *d = s->derived; d != NULL; d = d->next)
-        if (d->index == index && d->key_size == key_size && d->spec_size == s2k->raw_size &&
+        if (d->passphrase == p && d->key_size == key_size && d->spec_size == s2k->raw_size &&
             memcmp(d->spec, s2k->raw, s2k->raw_size) == 0)
             return d;
     return NULL;
 }
 
 /* With the lock held: whoever needs the same key at the same time waits for it. */
-static int derive(struct ems_pgp_secrets *s, size_t index, const struct ems_pgp_s2k *s2k,
-                  struct ems_pgp_cost *spent, uint8_t *key, size_t key_size, struct ems_error *err)
+static int derive(struct ems_pgp_secrets *s, const struct passphrase *p,
+                  const struct ems_pgp_s2k *s2k, struct ems_pgp_cost *spent, uint8_t *key,
+                  size_t key_size, struct ems_error *err)
 {
-    struct passphrase *p = s->passphrases;
+    struct derived *d = find_derived(s, p, s2k, key_size);
     struct ems_pgp_cost cost;
-    struct derived *d;
     int rc;
 
-    for (size_t i = 0; p != NULL && i < index; i++)
-        p = p->next;
-    if (p == NULL || key_size > EMS_PGP_KEY_MAX)
-        return ems_fail(err, EMS_INTERNAL, "no passphrase %zu", index);
+    if (d != NULL) {
+        memcpy(key, d->key, key_size);
+        return EMS_OK;
+    }
     cost = ems_pgp_s2k_cost(s2k, p->size, key_size);
     spent->octets += cost.octets;
     spent->argon2_kib += cost.argon2_kib;
@@ -251,7 +293,7 @@ static int derive(struct ems_pgp_secrets *s, size_t index, const struct ems_pgp_
     d = gcry_calloc_secure(1, sizeof *d);
     if (d == NULL)
         return EMS_OK; /* not remembered, that is all */
-    d->index = index;
+    d->passphrase = p;
     memcpy(d->spec, s2k->raw, s2k->raw_size);
     d->spec_size = s2k->raw_size;
     memcpy(d->key, key, key_size);
@@ -266,15 +308,150 @@ int ems_pgp_secrets_derive(struct ems_pgp_secrets *s, size_t index, const struct
                            struct ems_pgp_cost *spent, uint8_t *key, size_t key_size,
                            struct ems_error *err)
 {
-    struct derived *known;
-    int rc = EMS_OK;
+    const struct passphrase *p;
+    int rc;
 
     pthread_mutex_lock(&s->lock);
-    known = find_derived(s, index, s2k, key_size);
-    if (known != NULL)
-        memcpy(key, known->key, key_size);
+    p = find_passphrase(s, false, index);
+    if (p == NULL || key_size > EMS_PGP_KEY_MAX)
+        rc = ems_fail(err, EMS_INTERNAL, "no passphrase %zu", index);
     else
-        rc = derive(s, index, s2k, spent, key, key_size, err);
+        rc = derive(s, p, s2k, spent, key, key_size, err);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+/* ---- keys ---- */
+
+void ems_pgp_secrets_set_ask_key(struct ems_pgp_secrets *s, ems_pgp_ask_key_fn *ask_key,
+                                 void *context)
+{
+    s->ask_key = ask_key;
+    s->ask_key_context = context;
+}
+
+struct ems_pgp_key *ems_pgp_secrets_keys(struct ems_pgp_secrets *s)
+{
+    return s->keys;
+}
+
+int ems_pgp_secrets_read_key(struct ems_pgp_secrets *s, int fd, const char *name,
+                             struct ems_error *err)
+{
+    struct ems_pgp_key *list = NULL, **last = &s->keys;
+    bool usable = false;
+    int rc = ems_pgp_keys_read(fd, name, &list, err);
+
+    for (struct ems_pgp_key *k = list; k != NULL; k = k->next)
+        usable |= k->is_secret;
+    if (rc == EMS_OK && !usable)
+        rc = ems_fail(err, EMS_PGP_NO_KEY, "%s holds no secret key that can decrypt%s", name,
+                      list != NULL ? ", only public ones" : "");
+    if (rc != EMS_OK) {
+        ems_pgp_keys_free(list);
+        return rc;
+    }
+    pthread_mutex_lock(&s->lock);
+    while (*last != NULL)
+        last = &(*last)->next;
+    *last = list;
+    pthread_mutex_unlock(&s->lock);
+    return EMS_OK;
+}
+
+/* With the lock held: try one passphrase. */
+static int open_with(struct ems_pgp_secrets *s, struct ems_pgp_key *key, const struct passphrase *p,
+                     struct ems_error *err)
+{
+    struct ems_pgp_cost spent = {0, 0}; /* the operator's own key: only single derivations count */
+    uint8_t *kek = gcry_calloc_secure(1, EMS_PGP_KEY_MAX);
+    int rc;
+
+    if (kek == NULL)
+        return ems_fail_memory(err);
+    rc = derive(s, p, &key->s2k, &spent, kek, ems_pgp_key_kek_size(key), err);
+    if (rc == EMS_OK)
+        rc = ems_pgp_key_open(key, kek, err);
+    gcry_free(kek);
+    return rc;
+}
+
+/* With the lock held. */
+static int ask_key(struct ems_pgp_secrets *s, struct ems_pgp_key *key, const char *id,
+                   struct ems_error *err)
+{
+    char *buffer = gcry_malloc_secure(EMS_PGP_PASSPHRASE_MAX);
+    size_t size = 0, count = 0;
+    int rc;
+
+    if (buffer == NULL)
+        return ems_fail_memory(err);
+    s->asked_key = true;
+    rc = s->ask_key(s->ask_key_context, id, buffer, EMS_PGP_PASSPHRASE_MAX, &size, err);
+    if (rc == EMS_OK)
+        rc = add_passphrase(s, true, buffer, size, err);
+    gcry_free(buffer);
+    if (rc != EMS_OK)
+        return rc;
+    while (find_passphrase(s, true, count + 1) != NULL)
+        count++;
+    return open_with(s, key, find_passphrase(s, true, count), err);
+}
+
+/* With the lock held: everything that is known, then asking. EMS_PGP_PASSPHRASE without a text of
+ * its own when nothing opened it. */
+static int unlock(struct ems_pgp_secrets *s, struct ems_pgp_key *key, const char *id,
+                  struct ems_error *err)
+{
+    int rc = EMS_PGP_PASSPHRASE;
+
+    if (key->usage == 0)
+        return ems_pgp_key_open(key, NULL, err);
+    for (int kind = 1; kind >= 0; kind--) {
+        const struct passphrase *p;
+
+        for (size_t i = 0; (p = find_passphrase(s, kind, i)) != NULL; i++) {
+            rc = open_with(s, key, p, err);
+            if (rc != EMS_PGP_PASSPHRASE)
+                return rc;
+        }
+    }
+    if (s->ask_key != NULL && !s->asked_key)
+        rc = ask_key(s, key, id, err);
+    return rc;
+}
+
+int ems_pgp_secrets_open_key(struct ems_pgp_secrets *s, struct ems_pgp_key *key,
+                             struct ems_error *err)
+{
+    char id[17];
+    int rc = EMS_OK;
+
+    ems_pgp_key_id_text(key->id, id);
+    pthread_mutex_lock(&s->lock);
+    switch (key->state) {
+    case EMS_PGP_KEY_OPEN:
+        break;
+    case EMS_PGP_KEY_LOCKED:
+        rc = unlock(s, key, id, err);
+        if (rc == EMS_PGP_PASSPHRASE)
+            ems_fail(err, rc, "%s for the secret key %s",
+                     find_passphrase(s, true, 0) != NULL || s->passphrases != NULL
+                         ? "wrong passphrase"
+                         : "no passphrase was given",
+                     id);
+        break;
+    case EMS_PGP_KEY_CARD:
+        rc = ems_fail(err, EMS_PGP_NO_KEY, "the secret key %s is on a smartcard: decrypt with gpg",
+                      id);
+        break;
+    case EMS_PGP_KEY_UNUSABLE:
+        rc = ems_fail(err, EMS_PGP_UNSUPPORTED, "the secret key %s: %s", id, key->why);
+        break;
+    default:
+        rc = ems_fail(err, EMS_PGP_NO_KEY, "the secret part of key %s is not in the key file", id);
+        break;
+    }
     pthread_mutex_unlock(&s->lock);
     return rc;
 }

@@ -4,11 +4,10 @@
 #ifndef EMS_PGP_SECRETS_H
 #define EMS_PGP_SECRETS_H
 
-#include "pgp.h"
-#include "pgp_s2k.h"
+#include "pgp_key.h"
 
-/* How many passphrases are known. If none is, the owner is asked, once; an answer that is an error
- * is returned by every later call too. */
+/* How many passphrases for messages are known. If none is, the owner is asked, once; an answer that
+ * is an error is returned by every later call too. */
 int ems_pgp_secrets_passphrases(struct ems_pgp_secrets *, size_t *count, struct ems_error *);
 
 /*
@@ -18,5 +17,13 @@ int ems_pgp_secrets_passphrases(struct ems_pgp_secrets *, size_t *count, struct 
 int ems_pgp_secrets_derive(struct ems_pgp_secrets *, size_t index, const struct ems_pgp_s2k *,
                            struct ems_pgp_cost *spent, uint8_t *key, size_t key_size,
                            struct ems_error *);
+
+/* The secret keys; the list does not change while chains use it. */
+struct ems_pgp_key *ems_pgp_secrets_keys(struct ems_pgp_secrets *);
+
+/* Make sure that a key is open, with the passphrases known or asked for. EMS_OK,
+ * EMS_PGP_PASSPHRASE, EMS_PGP_NO_KEY (its secret is elsewhere), EMS_PGP_UNSUPPORTED,
+ * EMS_PGP_MALFORMED, EMS_NO_MEMORY. */
+int ems_pgp_secrets_open_key(struct ems_pgp_secrets *, struct ems_pgp_key *, struct ems_error *);
 
 #endif

@@ -1,0 +1,384 @@
+/*
+ * pgp_aead.c - the containers encrypted in chunks, each with a tag of its own: packet 18 version 2
+ * (RFC 9580, section 5.13.2) and packet 20 (draft-ietf-openpgp-rfc4880bis-10, section 5.16; GnuPG
+ * and rnp).
+ *
+ * Both are a header, chunks of 2^(octet+6) octets with 16 octets of tag behind each, the last one
+ * perhaps shorter, and one more tag over nothing that proves how much there was. Where the last
+ * chunk ends shows only at the end of the body: 16 octets are always withheld. Nothing of a chunk
+ * is lent before its tag has been checked.
+ *
+ * Small chunks are gathered to batches; in the buffer they are decrypted in place and moved
+ * together over their tags.
+ */
+#include "pgp_cipher.h"
+
+#include "bytes.h"
+#include "pgp_packet.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TAG                   EMS_PGP_AEAD_TAG
+#define LENT                  (256u * 1024u) /* most that is lent at once, and a batch of small chunks */
+#define CHUNK_OCTET_MAX_DRAFT 21u            /* 128 MiB: the default of GnuPG 2.3.0 to 2.3.2 */
+#define CHUNK_OCTET_MAX       16u            /* 4 MiB, by RFC 9580 */
+#define TRIED_MAX             ((uint64_t)1 << 31) /* octets decrypted to find the right key */
+
+struct aead {
+    struct ems_source base;
+    struct ems_reader reader; /* of the body */
+    const struct ems_pgp_unlock *unlock;
+    enum { START, DATA, DONE } state;
+    bool draft; /* packet 20 */
+    const struct ems_pgp_cipher *cipher;
+    const struct ems_pgp_aead *mode;
+    gcry_cipher_hd_t handle;
+    size_t chunk;          /* octets of a full one */
+    uint8_t header[5];     /* packet tag, version, cipher, mode, chunk octet: HKDF's and AD */
+    uint8_t salt[32];      /* version 2 */
+    uint8_t iv[16];        /* packet 20: whole nonce; version 2: without the counter */
+    uint64_t index, total; /* chunks and octets checked so far */
+    struct ems_buf buffer; /* a batch, tags included, and 16 octets */
+    uint64_t buffer_origin,
+        carry_origin;     /* of its first octet, and of the first behind the batch */
+    bool ended;           /* the body */
+    const uint8_t *ready; /* plaintext to lend */
+    size_t ready_size;
+};
+
+/* ---- one chunk ---- */
+
+static size_t batch_chunks(const struct aead *a)
+{
+    return a->chunk + TAG < LENT ? LENT / (a->chunk + TAG) : 1;
+}
+
+static size_t make_nonce(const struct aead *a, uint64_t index, uint8_t nonce[16])
+{
+    uint8_t counter[8];
+    size_t n = a->mode->nonce_size;
+
+    ems_put_be64(counter, index);
+    memcpy(nonce, a->iv, 16);
+    for (size_t i = 0; i < 8; i++) {
+        if (a->draft)
+            nonce[n - 8 + i] ^= counter[i];
+        else
+            nonce[n - 8 + i] = counter[i];
+    }
+    return n;
+}
+
+/* Associated data: the header; in packet 20 the index; behind the last chunk the total. */
+static size_t make_ad(const struct aead *a, uint64_t index, bool final, uint8_t ad[21])
+{
+    size_t n = sizeof a->header;
+
+    memcpy(ad, a->header, n);
+    if (a->draft) {
+        ems_put_be64(ad + n, index);
+        n += 8;
+    }
+    if (final) {
+        ems_put_be64(ad + n, a->total);
+        n += 8;
+    }
+    return n;
+}
+
+/* Decrypt chunk `index` in place and check the tag behind it: EMS_OK, EMS_PGP_MODIFIED (without a
+ * text), EMS_INTERNAL. */
+static int open_chunk(struct aead *a, uint64_t index, bool final, uint8_t *data, size_t size,
+                      struct ems_error *err)
+{
+    uint8_t nonce[16], ad[21];
+    struct ems_pgp_aead_text text = {
+        .nonce = nonce, .ad = ad, .data = data, .size = size, .tag = data + size};
+
+    text.nonce_size = make_nonce(a, index, nonce);
+    text.ad_size = make_ad(a, index, final, ad);
+    return ems_pgp_aead_decrypt(a->handle, a->mode, &text, err);
+}
+
+static int check_final(struct aead *a, uint8_t *tag, struct ems_error *err)
+{
+    int rc = open_chunk(a, a->index, true, tag, 0, err);
+
+    if (rc == EMS_PGP_MODIFIED)
+        return ems_fail(err, rc, "the final tag does not fit: the data was altered or damaged");
+    return rc;
+}
+
+/* ---- input ---- */
+
+/* Fill the buffer to a whole batch and 16 octets, or to the end of the body. */
+static int fill(struct aead *a, struct ems_error *err)
+{
+    size_t mark = batch_chunks(a) * (a->chunk + TAG), target = mark + TAG;
+    struct ems_span in;
+    int rc;
+
+    while (a->buffer.size < target && !a->ended) {
+        rc = ems_reader_lend(&a->reader, target - a->buffer.size, &in, err);
+        a->base.origin = ems_reader_origin(&a->reader);
+        if (rc == EMS_END) {
+            a->ended = true;
+            break;
+        }
+        if (rc != EMS_OK)
+            return rc;
+        if (a->buffer.size == 0)
+            a->buffer_origin = in.origin;
+        if (a->buffer.size <= mark && a->buffer.size + in.size > mark)
+            a->carry_origin =
+                in.origin == EMS_NOWHERE ? EMS_NOWHERE : in.origin + (mark - a->buffer.size);
+        rc = ems_buf_append(&a->buffer, in.data, in.size, err);
+        if (rc != EMS_OK)
+            return rc;
+    }
+    return EMS_OK;
+}
+
+/* Octets of the buffer that are chunks and their tags; the 16 behind them are the final tag, or the
+ * beginning of the next chunk. */
+static int chunked_size(const struct aead *a, size_t *size, struct ems_error *err)
+{
+    size_t rest;
+
+    *size = 0;
+    if (a->buffer.size >= TAG) {
+        *size = a->buffer.size - TAG;
+        rest = *size % (a->chunk + TAG);
+        if (rest == 0 || rest >= TAG)
+            return EMS_OK;
+    }
+    return ems_fail(err, EMS_PGP_TRUNCATED, "the encrypted data ends inside a tag");
+}
+
+/* ---- choosing the key ---- */
+
+/* Set up the cipher with a candidate; version 2 derives key and IV from it and the salt. */
+static int set_key(struct aead *a, const struct ems_pgp_session_key *key, struct ems_error *err)
+{
+    size_t iv_size = a->mode->nonce_size - 8u;
+    uint8_t *derived;
+    int rc;
+
+    gcry_cipher_close(a->handle);
+    a->handle = NULL;
+    if (a->draft)
+        return ems_pgp_cipher_open(&a->handle, a->cipher, a->mode->mode, 0, key->key, err);
+    derived = gcry_calloc_secure(1, EMS_PGP_KEY_MAX + 16);
+    if (derived == NULL)
+        return ems_fail_memory(err);
+    rc = ems_pgp_hkdf(GCRY_MD_SHA256, key->key, key->size, a->salt, sizeof a->salt, a->header,
+                      sizeof a->header, derived, a->cipher->key_size + iv_size, err);
+    if (rc == EMS_OK)
+        rc = ems_pgp_cipher_open(&a->handle, a->cipher, a->mode->mode, 0, derived, err);
+    if (rc == EMS_OK)
+        memcpy(a->iv, derived + a->cipher->key_size, iv_size);
+    gcry_free(derived);
+    return rc;
+}
+
+/*
+ * Does the key fit the first chunk (or the final tag, if there is none)? If not, the chunk is
+ * encrypted again, which gives back what was there.
+ */
+static int try_key(struct aead *a, bool *fits, struct ems_error *err)
+{
+    uint8_t nonce[16], ad[21], tag[TAG];
+    size_t size, n;
+    int rc = chunked_size(a, &size, err);
+
+    if (rc != EMS_OK)
+        return rc;
+    n = size >= a->chunk + TAG ? a->chunk : size >= TAG ? size - TAG : 0;
+    rc = open_chunk(a, 0, size == 0, a->buffer.data, n, err);
+    *fits = rc == EMS_OK;
+    if (rc == EMS_OK || rc == EMS_PGP_MODIFIED) {
+        struct ems_pgp_aead_text text = {.nonce = nonce,
+                                         .nonce_size = make_nonce(a, 0, nonce),
+                                         .ad = ad,
+                                         .ad_size = make_ad(a, 0, size == 0, ad),
+                                         .data = a->buffer.data,
+                                         .size = n,
+                                         .tag = tag};
+
+        rc = ems_pgp_aead_encrypt(a->handle, a->mode, &text, err);
+    }
+    return rc;
+}
+
+static int choose_key(struct aead *a, struct ems_error *err)
+{
+    struct ems_pgp_session_key *key = gcry_calloc_secure(1, sizeof *key);
+    bool fits = false, damaged = false;
+    uint64_t tried = 0;
+    int rc = EMS_OK;
+
+    if (key == NULL)
+        return ems_fail_memory(err);
+    while (!fits && (rc = a->unlock->next(a->unlock->context, key, err)) == EMS_OK) {
+        struct ems_error why = {0};
+
+        if (key->size != a->cipher->key_size)
+            continue;
+        tried += a->buffer.size;
+        if (tried > TRIED_MAX) {
+            rc = ems_fail(err, EMS_PGP_LIMIT, "too many session keys to try on so large chunks");
+            break;
+        }
+        rc = set_key(a, key, &why);
+        if (rc == EMS_PGP_MODIFIED) /* a weak key: not this one */
+            continue;
+        if (rc == EMS_OK)
+            rc = try_key(a, &fits, &why);
+        if (rc != EMS_OK) {
+            ems_fail(err, rc, "%s", why.text);
+            break;
+        }
+        damaged |= key->sure;
+    }
+    if (fits)
+        ems_pgp_unlock_done(a->unlock, a->cipher, key);
+    else if (rc == EMS_END)
+        rc = a->unlock->refuse(a->unlock->context, damaged, err);
+    gcry_free(key);
+    return rc;
+}
+
+/* ---- the header ---- */
+
+static int read_header(struct aead *a, struct ems_error *err)
+{
+    unsigned octet_max = a->draft ? CHUNK_OCTET_MAX_DRAFT : CHUNK_OCTET_MAX;
+    const uint8_t *data;
+    size_t have, iv_size;
+    int rc = ems_reader_peek(&a->reader, 4 + sizeof a->salt, &data, &have, err);
+
+    if (rc != EMS_OK)
+        return rc;
+    if (have < 4)
+        return ems_fail(err, EMS_PGP_TRUNCATED, "the encrypted data ends inside its header");
+    memcpy(a->header + 1, data, 4);
+    a->header[0] = 0xc0 | (uint8_t)(a->draft ? EMS_PGP_TAG_AEAD : EMS_PGP_TAG_SEIPD);
+    a->cipher = ems_pgp_cipher_get(a->header[2], err);
+    if (a->cipher == NULL)
+        return err->code;
+    a->mode = ems_pgp_aead_find(a->header[3]);
+    if (a->mode == NULL)
+        return ems_fail(err, EMS_PGP_UNSUPPORTED, "AEAD algorithm %u", a->header[3]);
+    if (a->cipher->block_size != 16)
+        return ems_fail(err, EMS_PGP_MALFORMED, "%s in a mode that needs blocks of 16 bytes",
+                        a->cipher->name);
+    if (a->header[4] > octet_max)
+        return ems_fail(err, EMS_PGP_LIMIT, "chunks of 2^%u bytes (limit 2^%u)", a->header[4] + 6u,
+                        octet_max + 6u);
+    a->chunk = (size_t)1 << (a->header[4] + 6);
+    iv_size = a->draft ? a->mode->nonce_size : sizeof a->salt;
+    if (have < 4 + iv_size)
+        return ems_fail(err, EMS_PGP_TRUNCATED, "the encrypted data ends inside its header");
+    memcpy(a->draft ? a->iv : a->salt, data + 4, iv_size);
+    ems_reader_skip(&a->reader, 4 + iv_size);
+    a->unlock->facts->integrity = a->mode->name;
+    return EMS_OK;
+}
+
+/* ---- the stage ---- */
+
+/* Check and decrypt everything in the buffer; what comes out stands at ready. */
+static int open_batch(struct aead *a, struct ems_error *err)
+{
+    size_t size, done = 0, out = 0;
+    int rc = chunked_size(a, &size, err);
+
+    while (rc == EMS_OK && done < size) {
+        size_t n = size - done >= a->chunk + TAG ? a->chunk : size - done - TAG;
+
+        rc = open_chunk(a, a->index, false, a->buffer.data + done, n, err);
+        if (rc == EMS_PGP_MODIFIED)
+            return ems_fail(err, rc, "chunk %" PRIu64 " does not fit its tag: altered or damaged",
+                            a->index + 1);
+        if (out != done)
+            memmove(a->buffer.data + out, a->buffer.data + done, n);
+        done += n + TAG;
+        out += n;
+        a->total += n;
+        a->index++;
+    }
+    if (rc == EMS_OK && a->ended)
+        rc = check_final(a, a->buffer.data + size, err);
+    a->ready = a->buffer.data;
+    a->ready_size = out;
+    return rc;
+}
+
+/* What was lent is not needed any more: 16 octets move to the front. */
+static void carry(struct aead *a)
+{
+    if (a->buffer.size >= TAG) {
+        memmove(a->buffer.data, a->buffer.data + a->buffer.size - TAG, TAG);
+        a->buffer.size = TAG;
+        a->buffer_origin = a->carry_origin;
+    }
+}
+
+static int aead_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
+{
+    struct aead *a = (struct aead *)src;
+    int rc = EMS_OK;
+
+    if (a->state == START)
+        rc = read_header(a, err);
+    while (rc == EMS_OK && a->ready_size == 0) {
+        if (a->state == DONE)
+            return EMS_END;
+        if (a->state == DATA)
+            carry(a);
+        rc = fill(a, err);
+        if (rc == EMS_OK && a->state == START)
+            rc = choose_key(a, err);
+        if (rc == EMS_OK)
+            rc = open_batch(a, err);
+        a->state = a->ended ? DONE : DATA;
+    }
+    if (rc != EMS_OK)
+        return rc;
+    *span =
+        (struct ems_span){.data = a->ready, .size = a->ready_size < LENT ? a->ready_size : LENT};
+    span->origin = a->buffer_origin;
+    if (span->origin != EMS_NOWHERE)
+        span->origin += (uint64_t)(a->ready - a->buffer.data);
+    a->ready += span->size;
+    a->ready_size -= span->size;
+    return EMS_OK;
+}
+
+static void aead_free(struct ems_source *src)
+{
+    struct aead *a = (struct aead *)src;
+
+    gcry_cipher_close(a->handle);
+    ems_buf_release(&a->buffer);
+}
+
+static const struct ems_source_ops aead_ops = {"openpgp", aead_next, aead_free};
+
+struct ems_source *ems_pgp_aead_open(struct ems_source *body, const struct ems_pgp_unlock *unlock,
+                                     bool draft, struct ems_error *err)
+{
+    struct aead *a;
+
+    if (body == NULL)
+        return NULL;
+    a = ems_source_alloc(sizeof *a, &aead_ops, body, err);
+    if (a == NULL)
+        return NULL;
+    a->reader.below = body;
+    a->unlock = unlock;
+    a->draft = draft;
+    return &a->base;
+}
