@@ -11,10 +11,7 @@
 #include <gcrypt.h>
 #include <string.h>
 
-/* SHA-256 of the text between the dollar quotes, and of its tokens with one blank between them. */
-static const struct {
-    const char *name, *exact, *tokens;
-} functions[] = {
+static const struct ems_sql_function functions[] = {
     /* synapse/storage/schema/main/delta/74/04_membership_tables_event_stream_ordering_triggers.py
      */
     {"check_event_stream_ordering",
@@ -30,6 +27,11 @@ static const struct {
      "e7f779b66e78fa47317a89571554b997f33723c5e60a8413154cb51c760c6fa0",
      "3c0ffcb21803e08e1ecc9f897bc7aa1363586c8777338594b2071e3eade943ca"},
 };
+
+const struct ems_sql_function *ems_sql_function_at(int function)
+{
+    return &functions[function];
+}
 
 int ems_sql_function_find(const char *name)
 {
@@ -64,15 +66,16 @@ static int render_token(void *context, struct ems_sql_lex *lex, const struct ems
     return rc;
 }
 
-int ems_sql_function_check(int function, const uint8_t *body, size_t size, bool *good, bool *exact,
-                           struct ems_buf *rendered, struct ems_error *err)
+int ems_sql_function_check(const struct ems_sql_function *function, const uint8_t *body,
+                           size_t size, bool *good, bool *exact, struct ems_buf *rendered,
+                           struct ems_error *err)
 {
     struct ems_sql_lex lex;
     enum ems_sql_lex_event event;
     size_t used;
     int rc = EMS_OK;
 
-    *exact = *good = is_digest_of(functions[function].exact, body, size);
+    *exact = *good = is_digest_of(function->exact, body, size);
     if (*good)
         return EMS_OK;
     ems_sql_lex_init(&lex, render_token, rendered);
@@ -86,7 +89,7 @@ int ems_sql_function_check(int function, const uint8_t *body, size_t size, bool 
     if (rc == EMS_OK)
         rc = ems_sql_lex_finish(&lex, err);
     if (rc == EMS_OK) /* a quote or comment left open is not among the tokens, so it is not sent */
-        *good = is_digest_of(functions[function].tokens, rendered->data, rendered->size);
+        *good = is_digest_of(function->tokens, rendered->data, rendered->size);
     ems_sql_lex_release(&lex);
     return rc;
 }

@@ -5,7 +5,7 @@
 
 static bool is_punct(uint8_t c)
 {
-    return c != '\0' && strchr("()[],.", c) != NULL;
+    return c == '(' || c == ')' || c == '[' || c == ']' || c == ',' || c == '.';
 }
 
 /* ---- comments and meta lines ---- */
@@ -38,7 +38,7 @@ static int end_comment(struct ems_sql_lex *lex, enum ems_sql_lex_event *event,
         *event = EMS_SQL_LEX_COMMENT;
         return EMS_OK;
     }
-    return ems_sql_lex_put(lex, (const uint8_t *)" ", 1, err);
+    return ems_sql_lex_put_byte(lex, ' ', err);
 }
 
 /* Nested, with a counter; a byte can belong to one pair only. */
@@ -100,7 +100,7 @@ static int step_semicolon(struct ems_sql_lex *lex, enum ems_sql_lex_event *event
 
     if (lex->whole || lex->parens > 0 || lex->begins > 0) {
         ems_sql_lex_begin(lex, EMS_TOKEN_PUNCT);
-        rc = ems_sql_lex_put(lex, (const uint8_t *)";", 1, err);
+        rc = ems_sql_lex_put_byte(lex, ';', err);
         return rc == EMS_OK ? ems_sql_lex_end_token(lex, err) : rc;
     }
     if (!lex->started) { /* an empty statement */
@@ -124,7 +124,7 @@ static int step_punct(struct ems_sql_lex *lex, uint8_t c, struct ems_error *err)
         lex->parens++;
     else if (c == ')' && lex->parens > 0)
         lex->parens--;
-    rc = ems_sql_lex_put(lex, &c, 1, err);
+    rc = ems_sql_lex_put_byte(lex, c, err);
     return rc == EMS_OK ? ems_sql_lex_end_token(lex, err) : rc;
 }
 
@@ -136,19 +136,19 @@ static int step_plain(struct ems_sql_lex *lex, uint8_t c, enum ems_sql_lex_event
     if (ems_sql_is_blank(c)) {
         if (c == '\n' || c == '\r')
             lex->pending_newline = true;
-        return lex->started ? ems_sql_lex_put(lex, &c, 1, err) : EMS_OK;
+        return lex->started ? ems_sql_lex_put_byte(lex, c, err) : EMS_OK;
     }
     if (ems_sql_is_operator(c)) { /* or a comment, so a pending string stays pending */
         ems_sql_lex_begin(lex, EMS_TOKEN_OPERATOR);
         lex->state = EMS_LEX_OPERATOR;
-        return ems_sql_lex_put(lex, &c, 1, err);
+        return ems_sql_lex_put_byte(lex, c, err);
     }
     if (c == '\'' && lex->pending && lex->pending_newline) {
         lex->pending = false;
         lex->token = lex->string;
         lex->token.continued = true;
         lex->state = EMS_LEX_QUOTE;
-        return ems_sql_lex_put(lex, &c, 1, err);
+        return ems_sql_lex_put_byte(lex, c, err);
     }
     rc = ems_sql_lex_flush(lex, err);
     if (rc != EMS_OK)
@@ -171,7 +171,7 @@ static int step_operator(struct ems_sql_lex *lex, uint8_t c, bool *again, struct
     if (last == '/' && c == '*')
         return begin_comment(lex, EMS_LEX_BLOCK_COMMENT, err);
     if (ems_sql_is_operator(c))
-        return ems_sql_lex_put(lex, &c, 1, err);
+        return ems_sql_lex_put_byte(lex, c, err);
     *again = true;
     return ems_sql_lex_end_operator(lex, err);
 }
@@ -203,12 +203,16 @@ static int step(struct ems_sql_lex *lex, uint8_t c, bool *again, enum ems_sql_le
 
 /* ---- feeding ---- */
 
-/* How many bytes the state takes without a look at each of them. None is a line feed. */
+/* How many bytes the state takes without a look at its rules. None is a line feed. */
 static size_t plain_run(const struct ems_sql_lex *lex, const uint8_t *data, size_t size)
 {
     size_t n = 0;
 
     switch (lex->state) {
+    case EMS_LEX_WORD: /* what can make the first letter a prefix comes later */
+        while (n < size && ((uint8_t)((data[n] | 0x20) - 'a') < 26 || data[n] == '_'))
+            n++;
+        return n;
     case EMS_LEX_QUOTE:
         while (n < size && data[n] != '\'' && data[n] != '\\' && data[n] != '\n')
             n++;
@@ -226,24 +230,39 @@ static size_t plain_run(const struct ems_sql_lex *lex, const uint8_t *data, size
     }
 }
 
+/* Eight bytes of ASCII without NUL: no top bit before or after taking one from each. */
+static bool is_ascii(const uint8_t *data)
+{
+    const uint64_t ones = 0x0101010101010101;
+    uint64_t word;
+
+    memcpy(&word, data, sizeof word);
+    return ((word | (word - ones)) & ones << 7) == 0;
+}
+
 /* NUL is no character of a dump either. */
 static int check_encoding(struct ems_sql_lex *lex, const uint8_t *data, size_t size, uint64_t line,
                           struct ems_error *err)
 {
-    for (size_t i = 0; i < size; i++) {
-        uint8_t c = data[i];
+    size_t i = 0;
 
-        if (c - 1u < 0x7f && lex->utf8.need == 0) {
-            line += c == '\n';
+    while (i < size) {
+        if (lex->utf8.need == 0 && size - i >= 8 && is_ascii(data + i)) {
+            i += 8;
             continue;
         }
-        if (c == 0)
-            return ems_fail(err, EMS_SQL_ENCODING, "line %llu: NUL byte", (unsigned long long)line);
-        if (!ems_utf8_step(&lex->utf8, c))
-            return ems_fail(err, EMS_SQL_ENCODING, "line %llu: byte %02X is not UTF-8",
-                            (unsigned long long)line, c);
+        if (data[i] == 0 || !ems_utf8_step(&lex->utf8, data[i]))
+            break;
+        i++;
     }
-    return EMS_OK;
+    if (i == size)
+        return EMS_OK;
+    for (size_t before = 0; before < i; before++)
+        line += data[before] == '\n';
+    if (data[i] == 0)
+        return ems_fail(err, EMS_SQL_ENCODING, "line %llu: NUL byte", (unsigned long long)line);
+    return ems_fail(err, EMS_SQL_ENCODING, "line %llu: byte %02X is not UTF-8",
+                    (unsigned long long)line, data[i]);
 }
 
 int ems_sql_lex_feed(struct ems_sql_lex *lex, const uint8_t *data, size_t size, size_t *used,

@@ -35,6 +35,14 @@ bool ems_sql_is_operator(uint8_t c);
 /* Append to the statement's text, within its limit. */
 int ems_sql_lex_put(struct ems_sql_lex *, const uint8_t *data, size_t size, struct ems_error *);
 
+static inline int ems_sql_lex_put_byte(struct ems_sql_lex *lex, uint8_t c, struct ems_error *err)
+{
+    if (lex->text.size == lex->text.capacity || lex->text.size == lex->text_limit)
+        return ems_sql_lex_put(lex, &c, 1, err);
+    lex->text.data[lex->text.size++] = c;
+    return EMS_OK;
+}
+
 /* A statement, comment or meta line begins with the next byte. */
 void ems_sql_lex_begin_here(struct ems_sql_lex *);
 

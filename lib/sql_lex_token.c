@@ -28,7 +28,28 @@ bool ems_sql_is_blank(uint8_t c)
 
 bool ems_sql_is_operator(uint8_t c)
 {
-    return c != '\0' && strchr("~!@#^&|`?+-*/%<>=", c) != NULL;
+    switch (c) {
+    case '~':
+    case '!':
+    case '@':
+    case '#':
+    case '^':
+    case '&':
+    case '|':
+    case '`':
+    case '?':
+    case '+':
+    case '-':
+    case '*':
+    case '/':
+    case '%':
+    case '<':
+    case '>':
+    case '=':
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* ---- text and tokens ---- */
@@ -180,7 +201,7 @@ int ems_sql_lex_first(struct ems_sql_lex *lex, uint8_t c, struct ems_error *err)
         lex->token.kind = EMS_TOKEN_PUNCT;
         lex->state = EMS_LEX_COLON;
     }
-    rc = ems_sql_lex_put(lex, &c, 1, err);
+    rc = ems_sql_lex_put_byte(lex, c, err);
     return rc == EMS_OK && lex->state == EMS_LEX_PLAIN ? ems_sql_lex_end_token(lex, err) : rc;
 }
 
@@ -193,17 +214,17 @@ static int step_word(struct ems_sql_lex *lex, uint8_t c, bool *again, struct ems
     char first = (char)(lex->text.data[lex->token.start] | 0x20);
 
     if (is_word_start(c) || is_digit(c) || c == '$')
-        return ems_sql_lex_put(lex, &c, 1, err);
+        return ems_sql_lex_put_byte(lex, c, err);
     if (single && c == '\'' && strchr("ebxn", first) != NULL) {
         lex->token.kind = first == 'e'   ? EMS_TOKEN_ESTRING
                           : first == 'n' ? EMS_TOKEN_JUNK
                                          : EMS_TOKEN_BITS;
         lex->state = EMS_LEX_QUOTE;
-        return ems_sql_lex_put(lex, &c, 1, err);
+        return ems_sql_lex_put_byte(lex, c, err);
     }
     if (single && c == '&' && first == 'u') {
         lex->state = EMS_LEX_UNICODE_PREFIX;
-        return ems_sql_lex_put(lex, &c, 1, err);
+        return ems_sql_lex_put_byte(lex, c, err);
     }
     *again = true;
     return end_word(lex, err);
@@ -217,7 +238,7 @@ static int step_unicode_prefix(struct ems_sql_lex *lex, uint8_t c, bool *again,
     if (c == '\'' || c == '"') {
         lex->token.kind = EMS_TOKEN_JUNK;
         lex->state = c == '"' ? EMS_LEX_IDENTIFIER : EMS_LEX_QUOTE;
-        return ems_sql_lex_put(lex, &c, 1, err);
+        return ems_sql_lex_put_byte(lex, c, err);
     }
     lex->text.size--; /* it was the word u and an operator */
     rc = end_word(lex, err);
@@ -234,7 +255,7 @@ static int step_number(struct ems_sql_lex *lex, uint8_t c, bool *again, struct e
     uint8_t last = lex->text.data[lex->text.size - 1];
 
     if (is_tag(c) || c == '.' || ((c == '+' || c == '-') && (last | 0x20) == 'e'))
-        return ems_sql_lex_put(lex, &c, 1, err);
+        return ems_sql_lex_put_byte(lex, c, err);
     *again = true;
     return ems_sql_lex_end_token(lex, err);
 }
@@ -247,15 +268,15 @@ static int step_dollar(struct ems_sql_lex *lex, uint8_t c, bool *again, struct e
         lex->token.kind = EMS_TOKEN_DOLLAR;
         lex->tag_size = lex->text.size + 1 - lex->token.start;
         lex->tag_match = 0;
-        return ems_sql_lex_put(lex, &c, 1, err);
+        return ems_sql_lex_put_byte(lex, c, err);
     }
     if (lex->state == EMS_LEX_DOLLAR ? is_word_start(c) : is_tag(c)) {
         lex->state = EMS_LEX_DOLLAR_TAG;
-        return ems_sql_lex_put(lex, &c, 1, err);
+        return ems_sql_lex_put_byte(lex, c, err);
     }
     if (lex->state == EMS_LEX_DOLLAR && is_digit(c)) {
         lex->state = EMS_LEX_PARAMETER;
-        return ems_sql_lex_put(lex, &c, 1, err);
+        return ems_sql_lex_put_byte(lex, c, err);
     }
     *again = true;
     return ems_sql_lex_end_token(lex, err);
@@ -271,7 +292,7 @@ static int step_dollar_body(struct ems_sql_lex *lex, uint8_t c, struct ems_error
         lex->tag_match++;
     else
         lex->tag_match = c == '$';
-    rc = ems_sql_lex_put(lex, &c, 1, err);
+    rc = ems_sql_lex_put_byte(lex, c, err);
     return rc == EMS_OK && lex->tag_match == lex->tag_size ? ems_sql_lex_end_token(lex, err) : rc;
 }
 
@@ -307,7 +328,7 @@ static int step_quoted(struct ems_sql_lex *lex, uint8_t c, bool *again, struct e
         lex->state = EMS_LEX_IDENTIFIER;
         break;
     }
-    return ems_sql_lex_put(lex, &c, 1, err);
+    return ems_sql_lex_put_byte(lex, c, err);
 }
 
 int ems_sql_lex_step_token(struct ems_sql_lex *lex, uint8_t c, bool *again, struct ems_error *err)
@@ -321,7 +342,7 @@ int ems_sql_lex_step_token(struct ems_sql_lex *lex, uint8_t c, bool *again, stru
         return step_number(lex, c, again, err);
     case EMS_LEX_COLON:
         *again = c != ':';
-        rc = *again ? EMS_OK : ems_sql_lex_put(lex, &c, 1, err);
+        rc = *again ? EMS_OK : ems_sql_lex_put_byte(lex, c, err);
         return rc == EMS_OK ? ems_sql_lex_end_token(lex, err) : rc;
     case EMS_LEX_UNICODE_PREFIX:
         return step_unicode_prefix(lex, c, again, err);
@@ -332,7 +353,7 @@ int ems_sql_lex_step_token(struct ems_sql_lex *lex, uint8_t c, bool *again, stru
         return step_dollar_body(lex, c, err);
     case EMS_LEX_PARAMETER:
         *again = !is_digit(c);
-        return *again ? ems_sql_lex_end_token(lex, err) : ems_sql_lex_put(lex, &c, 1, err);
+        return *again ? ems_sql_lex_end_token(lex, err) : ems_sql_lex_put_byte(lex, c, err);
     default:
         return step_quoted(lex, c, again, err);
     }

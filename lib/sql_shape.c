@@ -350,7 +350,7 @@ static int note_function(struct ems_sql_shaper *s, const struct ems_sql_lex *lex
     while (text[body->start + quote] != '$')
         quote++;
     quote++;
-    rc = ems_sql_function_check(s->made.function, text + body->start + quote,
+    rc = ems_sql_function_check(ems_sql_function_at(s->made.function), text + body->start + quote,
                                 body->size - 2 * quote, &good, &exact, &tokens, err);
     if (rc == EMS_OK && !good)
         rc = ems_fail(err, EMS_SQL_REFUSED,

@@ -71,12 +71,19 @@ extern const char ems_sql_reason_clean[];
 /* Leave tokens [from, to) out of the text that is sent: they become blanks. */
 void ems_sql_blank_out(struct ems_sql_parse *, size_t from, size_t to);
 
-/* The known functions: index for the catalog's bit set, or -1. */
+/* A trigger function that Synapse creates: SHA-256 of the text between the dollar quotes, and of
+ * its tokens with one blank between them, in hex. */
+struct ems_sql_function {
+    const char *name, *exact, *tokens;
+};
+
+/* The known functions: number for the catalog's bit set, or -1; and what is known of one. */
 int ems_sql_function_find(const char *name);
+const struct ems_sql_function *ems_sql_function_at(int function);
 /* Is this body, with its quotes, a body that Synapse shipped? *exact: byte for byte. Otherwise
  * `rendered` gets it as it is to be sent: tokens, one blank between them. */
-int ems_sql_function_check(int function, const uint8_t *body, size_t size, bool *good, bool *exact,
-                           struct ems_buf *rendered, struct ems_error *);
+int ems_sql_function_check(const struct ems_sql_function *, const uint8_t *body, size_t size,
+                           bool *good, bool *exact, struct ems_buf *rendered, struct ems_error *);
 
 /* The rows of an INSERT: one token, and at the end. False: refuse. */
 bool ems_sql_insert_token(struct ems_sql_insert *, const uint8_t *text,
