@@ -99,14 +99,17 @@ static int isal_run(struct ems_deflate *d, struct job *job)
     s->next_out = job->out;
     s->avail_out = job->out_size;
     rc = isal_inflate(s);
-    if (rc != ISAL_DECOMP_OK)
+    if (rc != ISAL_DECOMP_OK) {
+        /* On failure avail_in may have been counted below zero. The pointer is right; it says how
+         * far ISA-L had read, a few bytes behind the damage. */
+        job->in_size -= (uint32_t)(s->next_in - job->in);
+        job->out_size = s->avail_out;
         d->reason = isal_reason(rc);
-    else
-        isal_return_unused(s, job->in_size);
+        return EMS_GZIP_CORRUPT;
+    }
+    isal_return_unused(s, job->in_size);
     job->in_size = s->avail_in;
     job->out_size = s->avail_out;
-    if (rc != ISAL_DECOMP_OK)
-        return EMS_GZIP_CORRUPT;
     return s->block_state == ISAL_BLOCK_FINISH ? EMS_END : EMS_OK;
 }
 
