@@ -96,8 +96,10 @@ AVX2 __m256i utf8_incomplete(__m256i in)
     return _mm256_subs_epu8(in, most);
 }
 
-/* True if the block is UTF-8 in the light of what came before. */
-AVX2 bool utf8_block(struct utf8_state *u, __m256i a, __m256i b)
+/* True if the block is UTF-8 in the light of what came before. A pair of bytes is judged with its
+ * second, so of the last byte it must be said separately that it can begin anything at all: the
+ * block may be the last one that is looked at here. */
+AVX2 bool utf8_block(struct utf8_state *u, __m256i a, __m256i b, uint8_t last)
 {
     __m256i errors;
 
@@ -107,6 +109,8 @@ AVX2 bool utf8_block(struct utf8_state *u, __m256i a, __m256i b)
         u->last = b;
         return true;
     }
+    if (last == 0xc0 || last == 0xc1 || last > 0xf4)
+        return false;
     errors = _mm256_or_si256(utf8_errors(a, u->last), utf8_errors(b, a));
     u->last = b;
     u->incomplete = utf8_incomplete(b);
@@ -252,7 +256,7 @@ ems_sql_rows_avx2(struct ems_sql_rows *r, const uint8_t *data, size_t size)
         struct utf8_state next_u = u;
         struct carry next = k;
 
-        if (!utf8_block(&next_u, a, b) || !take_block(r, &next, a, b))
+        if (!utf8_block(&next_u, a, b, data[n + 63]) || !take_block(r, &next, a, b))
             break;
         u = next_u;
         k = next;
