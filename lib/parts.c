@@ -351,7 +351,8 @@ static int add_part(struct ems_part_set *set, const struct ems_part *part, struc
 
 static int add_missing(struct ems_part_set *set, uint64_t rank, struct ems_error *err)
 {
-    struct ems_part part = {.rank = rank, .status = EMS_PART_IS_MISSING};
+    struct ems_part part = {
+        .rank = rank, .member = EMS_PART_NO_MEMBER, .status = EMS_PART_IS_MISSING};
     char suffix[EMS_SUFFIX_MAX];
 
     if (!ems_suffix_text(set->alphabet, set->widening, set->width, rank, suffix))
@@ -370,6 +371,8 @@ static int take_entries(struct ems_part_set *set, struct entry *entries, size_t 
 {
     for (size_t i = 0; i < count; i++) {
         struct ems_part part = {.size = (uint64_t)entries[i].st.st_size,
+                                .disk_size = (uint64_t)entries[i].st.st_size,
+                                .member = EMS_PART_NO_MEMBER,
                                 .device = entries[i].st.st_dev,
                                 .inode = entries[i].st.st_ino,
                                 .modified = entries[i].st.st_mtim};
@@ -519,7 +522,7 @@ static void report_set(const struct ems_part_set *set, struct ems_findings *find
                              "earlier split; it is not used",
                              part->name);
             break;
-        case EMS_PART_IS_OK:
+        default:
             break;
         }
         if (f != NULL)
@@ -655,7 +658,8 @@ void ems_upload_release(struct ems_upload *upload)
 
 const char *ems_part_status_name(enum ems_part_status status)
 {
-    static const char *const names[] = {"ok", "missing", "empty", "truncated", "stale", "foreign"};
+    static const char *const names[] = {"ok",    "missing", "empty",      "truncated",
+                                        "stale", "foreign", "unfinished", "conflict"};
 
     return names[status];
 }

@@ -8,16 +8,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 struct parts_source {
     struct ems_source base;
     const struct ems_part_set *set;
     struct ems_pool pool;
-    size_t index;     /* part being read */
-    int fd;           /* of it, or -1 */
+    struct ems_part_reader reader;
+    size_t index; /* part being read */
+    bool is_open;
     uint64_t in_part; /* bytes read of it */
 };
 
@@ -29,7 +28,7 @@ static int check_unchanged(const struct ems_part *part, int fd, struct ems_error
     if (fstat(fd, &st) != 0)
         return ems_fail_errno(err, errno, "cannot look at %s", part->name);
     if (st.st_dev != part->device || st.st_ino != part->inode ||
-        (uint64_t)st.st_size != part->size || st.st_mtim.tv_sec != part->modified.tv_sec ||
+        (uint64_t)st.st_size != part->disk_size || st.st_mtim.tv_sec != part->modified.tv_sec ||
         st.st_mtim.tv_nsec != part->modified.tv_nsec)
         return ems_fail(err, EMS_PART_UNFINISHED, "%s changed while it was read: still arriving",
                         part->name);
@@ -39,63 +38,73 @@ static int check_unchanged(const struct ems_part *part, int fd, struct ems_error
 static int open_part(struct parts_source *p, struct ems_error *err)
 {
     const struct ems_part *part = &p->set->parts[p->index];
-    int rc;
+    int rc = ems_part_reader_open(&p->reader, part->path, part->member, err);
 
-    p->fd = open(part->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (p->fd < 0)
-        return ems_fail_errno(err, errno, "cannot open %s", part->path);
-    rc = check_unchanged(part, p->fd, err);
+    if (rc == EMS_OK)
+        rc = check_unchanged(part, ems_part_reader_fd(&p->reader), err);
     if (rc != EMS_OK)
         return rc;
-    posix_fadvise(p->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint only */
+    posix_fadvise(ems_part_reader_fd(&p->reader), 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint only */
     p->in_part = 0;
+    p->is_open = true;
     return EMS_OK;
+}
+
+/* The part has ended: as it should, unchanged and of its size? */
+static int close_part(struct parts_source *p, struct ems_error *err)
+{
+    const struct ems_part *part = &p->set->parts[p->index];
+    const struct ems_part_watch *watch = p->set->watch;
+    int rc = check_unchanged(part, ems_part_reader_fd(&p->reader), err);
+
+    if (rc == EMS_OK && p->in_part != part->size)
+        rc = ems_fail(err, EMS_PART_UNFINISHED, "%s gave %llu bytes instead of %llu", part->name,
+                      (unsigned long long)p->in_part, (unsigned long long)part->size);
+    if (rc == EMS_OK && watch != NULL)
+        rc = watch->end(watch->context, p->index, err);
+    p->is_open = false;
+    p->index++;
+    return rc;
 }
 
 static int parts_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
 {
     struct parts_source *p = (struct parts_source *)src;
+    const struct ems_part_watch *watch = p->set->watch;
 
     while (p->index < p->set->count) {
-        const struct ems_part *part = &p->set->parts[p->index];
         struct ems_block *block;
-        ssize_t n;
-        int rc;
+        size_t n;
+        int rc = EMS_OK;
 
-        if (part->status == EMS_PART_IS_STALE) { /* behind the proven end: not data */
+        if (p->set->parts[p->index].status == EMS_PART_IS_STALE) { /* behind the proven end */
             p->index++;
             continue;
         }
-        if (p->fd < 0) {
+        if (!p->is_open)
             rc = open_part(p, err);
-            if (rc != EMS_OK)
-                return rc;
-        }
+        if (rc != EMS_OK)
+            return rc;
         block = ems_pool_get(&p->pool);
         if (block == NULL)
             return ems_fail_memory(err);
-        do
-            n = read(p->fd, block->data, block->capacity);
-        while (n < 0 && errno == EINTR);
-        if (n < 0)
-            return ems_fail_errno(err, errno, "cannot read %s", part->path);
-        p->in_part += (uint64_t)n;
-        if (n == 0 || p->in_part > part->size) {
-            rc = check_unchanged(part, p->fd, err);
-            if (rc == EMS_OK && p->in_part != part->size)
-                rc = ems_fail(err, EMS_PART_UNFINISHED, "%s gave %llu bytes instead of %llu",
-                              part->name, (unsigned long long)p->in_part,
-                              (unsigned long long)part->size);
+        rc = ems_part_reader_read(&p->reader, block->data, block->capacity, &n, err);
+        if (rc != EMS_OK)
+            return rc;
+        p->in_part += n;
+        if (n == 0 || p->in_part > p->set->parts[p->index].size) {
+            rc = close_part(p, err);
             if (rc != EMS_OK)
                 return rc;
-            close(p->fd);
-            p->fd = -1;
-            p->index++;
             continue;
         }
+        if (watch != NULL)
+            rc = watch->bytes(watch->context, p->index, block->data, n, err);
+        if (rc != EMS_OK)
+            return rc;
         *span = (struct ems_span){
-            .data = block->data, .size = (size_t)n, .origin = src->origin, .block = block};
-        src->origin += (uint64_t)n;
+            .data = block->data, .size = n, .origin = src->origin, .block = block};
+        src->origin += n;
         return EMS_OK;
     }
     return EMS_END;
@@ -105,8 +114,7 @@ static void parts_free(struct ems_source *src)
 {
     struct parts_source *p = (struct parts_source *)src;
 
-    if (p->fd >= 0)
-        close(p->fd);
+    ems_part_reader_close(&p->reader);
     ems_pool_release(&p->pool);
 }
 
@@ -124,7 +132,7 @@ struct ems_source *ems_parts_open(const struct ems_part_set *set, struct ems_err
     if (p == NULL)
         return NULL;
     p->set = set;
-    p->fd = -1;
+    p->reader = (struct ems_part_reader)EMS_PART_READER_INIT;
     ems_pool_init(&p->pool, EMS_READ_SIZE);
     return &p->base;
 }
