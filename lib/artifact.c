@@ -180,6 +180,75 @@ void ems_artifact_take_chain(struct ems_artifact *a, const struct ems_chain *cha
     a->gzip = chain->gzip;
 }
 
+/* ---- recipients ---- */
+
+/* Is it encrypted to the key it should be for, and readable by nobody else? Says so in findings. */
+static int check_recipients(struct ems_artifact *a, const struct ems_check_options *o,
+                            struct ems_findings *findings, struct ems_error *err)
+{
+    struct ems_pgp_recipients r = {0};
+    struct ems_source *bottom = ems_peek_open(ems_parts_open(a->set, err), err);
+    const uint8_t *head;
+    size_t have;
+    int rc;
+
+    if (bottom == NULL)
+        return err->code;
+    rc = ems_peek(bottom, EMS_READER_PEEK, &head, &have, err);
+    if (rc != EMS_OK || ems_pgp_probe(head, have) != 1) {
+        ems_source_free(bottom);
+        if (rc == EMS_OK)
+            ems_findings_add(findings, EMS_NOT_ENCRYPTED, EMS_SEVERITY_ERROR, a->name, NULL,
+                             EMS_NOWHERE, "Encrypt it to the key with gpg --recipient.",
+                             "%s is not encrypted at all", a->name);
+        return rc;
+    }
+    rc = ems_pgp_recipients_read(bottom, o->recipient, &r, err);
+    if (rc != EMS_OK)
+        return rc;
+    a->encrypted = true;
+    a->for_recipient = r.matching > 0 && r.others + r.anonymous + r.passphrases == 0;
+    if (a->for_recipient)
+        ems_findings_add(findings, EMS_PGP_NO_KEY, EMS_SEVERITY_NOTE, a->name, NULL, EMS_NOWHERE,
+                         "", "encrypted to key %s%s%s, and readable with no other", r.matching_id,
+                         r.key_note[0] != '\0' ? ", " : "", r.key_note);
+    else if (r.matching == 0)
+        ems_findings_add(findings, EMS_PGP_NO_KEY, EMS_SEVERITY_ERROR, a->name, NULL, EMS_NOWHERE,
+                         "Encrypt it again, with gpg --recipient and that key.",
+                         "not encrypted to the key asked for: %u other keys, %u hidden ones, %u "
+                         "passphrases",
+                         r.others, r.anonymous, r.passphrases);
+    else
+        ems_findings_add(findings, EMS_PGP_NO_KEY, EMS_SEVERITY_ERROR, a->name, NULL, EMS_NOWHERE,
+                         "Encrypt it again, to that key alone.",
+                         "encrypted to key %s, but readable with more: %u other keys, %u hidden "
+                         "ones, %u passphrases",
+                         r.matching_id, r.others, r.anonymous, r.passphrases);
+    return EMS_OK;
+}
+
+/* What is worth knowing about a message that was read. */
+static void note_message(const struct ems_artifact *a, struct ems_findings *findings)
+{
+    const struct ems_pgp_facts *f = &a->pgp;
+
+    if (f->key_note[0] != '\0')
+        ems_findings_add(findings, EMS_PGP_NO_KEY, EMS_SEVERITY_NOTE, a->name, NULL, EMS_NOWHERE,
+                         "Give the customer the current key next time.", "key %s is %s", f->key_id,
+                         f->key_note);
+    if (f->signer_id[0] != '\0')
+        ems_findings_add(findings, EMS_PGP_UNSUPPORTED, EMS_SEVERITY_NOTE, a->name, NULL,
+                         EMS_NOWHERE, "", "signed by %s, not checked", f->signer_id);
+    if (f->weak_session_key)
+        ems_findings_add(findings, EMS_PGP_MALFORMED, EMS_SEVERITY_WARNING, a->name, NULL,
+                         EMS_NOWHERE, "Tell the customer: anybody could have read this file.",
+                         "the session key is all zero: the program that encrypted this is broken");
+    if (f->integrity != NULL && strcmp(f->integrity, "none") == 0)
+        ems_findings_add(findings, EMS_PGP_NO_INTEGRITY, EMS_SEVERITY_WARNING, a->name, NULL,
+                         EMS_NOWHERE, NULL,
+                         "read without integrity protection: a change on the way would not show");
+}
+
 /* ---- contents ---- */
 
 static int tick(const struct ems_check_options *o, struct ems_error *err)
@@ -361,6 +430,13 @@ int ems_artifact_check(struct ems_artifact *a, const struct ems_part_set *set,
     }
     if (set != NULL && (is_plain_kind(a->kind) || !check_length(a, findings)))
         return EMS_OK;
+    if (set != NULL && o->recipient != NULL) {
+        rc = check_recipients(a, o, findings, &err);
+        if (rc != EMS_OK)
+            ems_artifact_fail(a, &err, findings);
+        if (rc != EMS_OK || o->recipient_only)
+            return rc == EMS_NO_MEMORY ? rc : EMS_OK;
+    }
     if (set != NULL)
         stream = ems_parts_open(set, &err);
     rc = stream != NULL ? run_chain(a, stream, o, findings, &err) : err.code;
@@ -372,6 +448,7 @@ int ems_artifact_check(struct ems_artifact *a, const struct ems_part_set *set,
         a->verdict = EMS_VERDICT_VERIFIED;
     else if (a->kind != EMS_KIND_UNKNOWN || a->encrypted || a->gzipped)
         a->verdict = EMS_VERDICT_UNSUPPORTED;
+    note_message(a, findings);
     if (!a->encrypted && set != NULL && (a->is_sql || a->kind != EMS_KIND_UNKNOWN))
         ems_findings_add(findings, EMS_NOT_ENCRYPTED, EMS_SEVERITY_WARNING, a->name, NULL,
                          EMS_NOWHERE, NULL, "%s is not encrypted", a->name);

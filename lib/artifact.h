@@ -37,6 +37,7 @@ struct ems_artifact {
     uint64_t bytes_in, bytes_out;
     const struct ems_part_set *set; /* borrowed; NULL for standard input */
     bool encrypted, gzipped, is_sql;
+    bool for_recipient; /* encrypted to the key asked for, and readable with no other */
     enum ems_content content;
     struct ems_pgp_facts pgp;
     struct ems_inflate_facts gzip;
@@ -52,6 +53,8 @@ typedef int ems_tick_fn(void *context, struct ems_error *);
 struct ems_check_options {
     struct ems_pgp_secrets *secrets;
     bool allow_no_integrity;
+    const struct ems_pgp_recipient_keys *recipient; /* that the upload must be for, or NULL */
+    bool recipient_only; /* nothing to decrypt with: look at the recipients and leave it at that */
     bool no_threads;
     _Atomic uint64_t *bytes_in; /* progress; may be NULL */
     ems_tick_fn *tick;          /* may be NULL */

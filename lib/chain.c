@@ -86,7 +86,7 @@ int ems_chain_open(struct ems_chain *chain, struct ems_source *bottom,
     if (src != NULL && o->bytes_in != NULL)
         src = ems_observe_count_open(src, o->bytes_in, err);
     src = ems_peek_open(src, err);
-    if (src == NULL || ems_peek(src, 16, &head, &have, err) != EMS_OK)
+    if (src == NULL || ems_peek(src, EMS_READER_PEEK, &head, &have, err) != EMS_OK)
         goto fail;
 
     if (ems_pgp_probe(head, have) == 1) {

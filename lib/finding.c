@@ -18,8 +18,8 @@ static bool copy_name(const char *name, char **copy)
 
 static bool copy_advice(const char *text, char **copy)
 {
-    *copy = text != NULL ? strdup(text) : NULL;
-    return text == NULL || *copy != NULL;
+    *copy = text != NULL && text[0] != '\0' ? strdup(text) : NULL;
+    return text == NULL || text[0] == '\0' || *copy != NULL;
 }
 
 static void finding_release(struct ems_finding *f)

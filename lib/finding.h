@@ -29,7 +29,7 @@ struct ems_findings {
 };
 
 /* Append. All strings are copied and made printable (bytes.h), so names may be given raw; artifact,
- * part and advice (default: ems_code_advice) may be NULL. Returns the new finding, valid until the
+ * part and advice may be NULL (advice: then ems_code_advice; "" for none at all). Returns the new finding, valid until the
  * next append, or NULL when out of memory (noted in the list). */
 struct ems_finding *ems_findings_add(struct ems_findings *, int code, enum ems_severity,
                                      const char *artifact, const char *part, uint64_t offset,

@@ -16,7 +16,7 @@
 
 #define GCRYPT_NEEDED "1.10.0"     /* Argon2 */
 #define SECURE_POOL   (64 * 1024)  /* what an unprivileged process may lock nearly everywhere */
-#define SECURE_EXPAND (128 * 1024) /* more for large RSA keys: not locked, but wiped */
+#define SECURE_EXPAND (4096 * 1024) /* more, for the largest key file: not locked, but wiped */
 #define DERIVED_MAX   256u         /* keys remembered */
 
 /* ---- the library ---- */

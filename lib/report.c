@@ -40,7 +40,8 @@ int ems_report_exit(const struct ems_report *report)
     bool anything = false;
 
     for (size_t i = 0; i < report->count; i++) {
-        anything |= report->artifacts[i].verdict == EMS_VERDICT_VERIFIED;
+        anything |= report->artifacts[i].verdict == EMS_VERDICT_VERIFIED ||
+                    report->artifacts[i].for_recipient;
         if (report->artifacts[i].verdict == EMS_VERDICT_UNSUPPORTED)
             status = ems_exit_worst(status, 5);
     }

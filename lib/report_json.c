@@ -71,6 +71,8 @@ static json_t *layer_openpgp(const struct ems_artifact *a)
     json_object_set_new(o, "compression", text_or_null(f->compression));
     json_object_set_new(o, "recipients", recipients);
     json_object_set_new(o, "key_id", text_or_null(f->key_id));
+    json_object_set_new(o, "key_note", text_or_null(f->key_note));
+    json_object_set_new(o, "armored", json_boolean(f->armored));
     json_object_set_new(o, "signer", text_or_null(f->signer_id));
     json_object_set_new(o, "file_name", text_or_null(f->file_name));
     return o;

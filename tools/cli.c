@@ -24,6 +24,7 @@ enum {
     OPT_DSN,
     OPT_EMBEDDED,
     OPT_SERVER_NAME,
+    OPT_RECIPIENT_KEY,
     OPT_PROGRESS,
     OPT_COLOR,
 };
@@ -49,6 +50,10 @@ static const struct {
     {{"allow-no-integrity", no_argument, NULL, OPT_ALLOW_NO_INTEGRITY},
      CLI_SECRETS,
      "    --allow-no-integrity    read messages without integrity protection"},
+    {{"recipient-key", required_argument, NULL, OPT_RECIPIENT_KEY},
+     CLI_RECIPIENT,
+     "    --recipient-key=FILE    is the upload encrypted to this public key, and to no other?\n"
+     "                              (without a passphrase or key nothing is decrypted)"},
     {{"output", required_argument, NULL, 'o'},
      CLI_OUTPUT,
      "-o, --output=FILE           write the result to FILE; - is standard output"},
@@ -197,6 +202,9 @@ static int take_option(struct cli *cli, int c, const char *value)
         break;
     case OPT_SERVER_NAME:
         cli->server_name = value;
+        break;
+    case OPT_RECIPIENT_KEY:
+        cli->recipient_key = value;
         break;
     case OPT_JSON:
         cli->json = true;
@@ -416,6 +424,10 @@ struct ems_check_options cli_check_options(struct cli *cli)
 {
     return (struct ems_check_options){.secrets = cli->secrets,
                                       .allow_no_integrity = cli->allow_no_integrity,
+                                      .recipient = cli->recipient,
+                                      .recipient_only =
+                                          cli->recipient != NULL && cli->secret_key_count == 0 &&
+                                          cli->passphrase_file == NULL && cli->passphrase_fd < 0,
                                       .no_threads = sysconf(_SC_NPROCESSORS_ONLN) < 2,
                                       .bytes_in = &cli->bytes_done,
                                       .tick = cli_tick,
@@ -491,6 +503,7 @@ int cli_finish(struct cli *cli, bool stdout_is_data)
         status = print_report(cli, stdout_is_data ? stderr : stdout, status);
     ems_report_release(&cli->report);
     ems_pgp_secrets_free(cli->secrets);
+    ems_pgp_recipient_keys_free(cli->recipient);
     free(cli->epilogue);
     if (caught_signal != 0) {
         signal(caught_signal, SIG_DFL);

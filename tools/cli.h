@@ -11,10 +11,11 @@
 
 /* Groups of options; every tool has the general ones. */
 enum {
-    CLI_SECRETS = 1 << 0, /* passphrase, keys, --allow-no-integrity */
-    CLI_OUTPUT = 1 << 1,  /* -o, -f */
-    CLI_SERVER = 1 << 2,  /* --dsn, --embedded, -d, -j, -f */
-    CLI_NAME = 1 << 3,    /* --server-name */
+    CLI_SECRETS = 1 << 0,   /* passphrase, keys, --allow-no-integrity */
+    CLI_OUTPUT = 1 << 1,    /* -o, -f */
+    CLI_SERVER = 1 << 2,    /* --dsn, --embedded, -d, -j, -f */
+    CLI_NAME = 1 << 3,      /* --server-name */
+    CLI_RECIPIENT = 1 << 4, /* --recipient-key */
 };
 
 struct cli_tool {
@@ -32,7 +33,7 @@ enum cli_when { CLI_AUTO, CLI_ALWAYS, CLI_NEVER };
 struct cli {
     const struct cli_tool *tool;
     const char *passphrase_file, *key_passphrase_file, *output, *dsn, *embedded, *database,
-        *server_name;
+        *server_name, *recipient_key;
     const char *secret_keys[CLI_MAX_KEYS];
     size_t secret_key_count;
     int passphrase_fd; /* -1: none */
@@ -45,6 +46,7 @@ struct cli {
     /* of the run */
     struct ems_report report;
     struct ems_pgp_secrets *secrets;
+    struct ems_pgp_recipient_keys *recipient;
     double started;
     char *epilogue; /* printed after a good text report; freed by cli_finish */
     _Atomic uint64_t bytes_done;

@@ -3,40 +3,34 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
 
 /*
  * Ask on the controlling terminal with echo off. The characters go from the terminal straight into
- * the secure buffer that the library lends.
+ * the secure buffer that the library lends. `options` names what would have made this unnecessary.
  */
-static int ask_terminal(void *context, char *buffer, size_t capacity, size_t *size,
-                        struct ems_error *err)
+static int ask_terminal(struct cli *cli, const char *prompt, const char *options, char *buffer,
+                        size_t capacity, size_t *size, struct ems_error *err)
 {
-    static const char prompt[] = "Passphrase: ";
-    struct cli *cli = context;
     struct termios before, silent;
-    int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY), rc = EMS_OK;
+    int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
     ssize_t n = 0;
 
-    if (fd < 0)
+    if (fd < 0 || tcgetattr(fd, &before) != 0) {
+        if (fd >= 0)
+            close(fd);
         return ems_fail(err, EMS_PGP_PASSPHRASE,
-                        "a passphrase is needed and there is no terminal to ask on: give "
-                        "--passphrase-file or --passphrase-fd");
-    if (tcgetattr(fd, &before) != 0) {
-        close(fd);
-        return ems_fail(err, EMS_PGP_PASSPHRASE,
-                        "the terminal cannot be asked for a passphrase: "
-                        "give --passphrase-file or --passphrase-fd");
+                        "a passphrase is needed and there is no terminal to ask on: give %s",
+                        options);
     }
     silent = before;
     silent.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
     silent.c_lflag |= ICANON;
     tcsetattr(fd, TCSAFLUSH, &silent);
-    if (cli->progress_shown)
-        (void)!write(fd, "\r\033[K", 4);
-    (void)!write(fd, prompt, sizeof prompt - 1);
+    dprintf(fd, "%s%s", cli->progress_shown ? "\r\033[K" : "", prompt);
     *size = 0;
     while (*size < capacity) { /* canonical mode: a read ends with the line */
         n = read(fd, buffer + *size, capacity - *size);
@@ -46,38 +40,77 @@ static int ask_terminal(void *context, char *buffer, size_t capacity, size_t *si
         if (buffer[*size - 1] == '\n')
             break;
     }
-    (void)!write(fd, "\n", 1);
+    dprintf(fd, "\n");
     tcsetattr(fd, TCSAFLUSH, &before);
     close(fd);
-    if (n < 0)
-        rc = ems_fail(err, EMS_PGP_PASSPHRASE, "no passphrase was given");
     while (*size > 0 && (buffer[*size - 1] == '\n' || buffer[*size - 1] == '\r'))
         (*size)--;
-    if (rc == EMS_OK && *size == 0)
-        rc = ems_fail(err, EMS_PGP_PASSPHRASE, "no passphrase was given");
-    return rc;
+    if (n < 0 || *size == 0)
+        return ems_fail(err, EMS_PGP_PASSPHRASE, "no passphrase was given");
+    return EMS_OK;
 }
 
-static int read_from_file(struct cli *cli, const char *path, struct ems_error *err)
+static int ask_passphrase(void *context, char *buffer, size_t capacity, size_t *size,
+                          struct ems_error *err)
+{
+    return ask_terminal(context, "Passphrase: ", "--passphrase-file or --passphrase-fd", buffer,
+                        capacity, size, err);
+}
+
+static int ask_key_passphrase(void *context, const char *key_id, char *buffer, size_t capacity,
+                              size_t *size, struct ems_error *err)
+{
+    char prompt[64];
+
+    snprintf(prompt, sizeof prompt, "Passphrase of key %s: ", key_id);
+    return ask_terminal(context, prompt, "--key-passphrase-file", buffer, capacity, size, err);
+}
+
+/* Open a file named by an option and let `take` read it. */
+static int read_secret(struct cli *cli, const char *path,
+                       int (*take)(struct ems_pgp_secrets *, int, const char *, struct ems_error *),
+                       struct ems_error *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), rc;
 
     if (fd < 0)
-        return ems_fail_errno(err, errno, "cannot open passphrase file %s", path);
-    rc = ems_pgp_secrets_read_passphrase(cli->secrets, fd, path, err);
+        return ems_fail_errno(err, errno, "cannot open %s", path);
+    rc = take(cli->secrets, fd, path, err);
     close(fd);
     return rc;
+}
+
+static int read_recipient(struct cli *cli, struct ems_error *err)
+{
+    int fd = open(cli->recipient_key, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+    if (fd < 0)
+        return ems_fail_errno(err, errno, "cannot open %s", cli->recipient_key);
+    cli->recipient = ems_pgp_recipient_keys_read(fd, cli->recipient_key, err);
+    close(fd);
+    return err->code;
 }
 
 int cli_load_secrets(struct cli *cli)
 {
     struct ems_error err = {0};
 
-    cli->secrets = ems_pgp_secrets_new(ask_terminal, cli, &err);
-    if (cli->secrets != NULL && cli->passphrase_file != NULL)
-        read_from_file(cli, cli->passphrase_file, &err);
+    cli->secrets = ems_pgp_secrets_new(ask_passphrase, cli, &err);
+    if (cli->secrets != NULL)
+        ems_pgp_secrets_set_ask_key(cli->secrets, ask_key_passphrase, cli);
+    if (err.code == EMS_OK && cli->passphrase_file != NULL)
+        read_secret(cli, cli->passphrase_file, ems_pgp_secrets_read_passphrase, &err);
     if (err.code == EMS_OK && cli->passphrase_fd >= 0)
         ems_pgp_secrets_read_passphrase(cli->secrets, cli->passphrase_fd, "the descriptor", &err);
+    if (err.code == EMS_OK && cli->key_passphrase_file != NULL)
+        read_secret(cli, cli->key_passphrase_file, ems_pgp_secrets_read_key_passphrase, &err);
+    for (size_t i = 0; i < cli->secret_key_count && err.code == EMS_OK; i++)
+        read_secret(cli, cli->secret_keys[i], ems_pgp_secrets_read_key, &err);
+    /* What is wrong with a key file is the operator's business, not damage to the upload. */
+    if (cli->secret_key_count > 0 && ems_code_exit(err.code) == 1)
+        err.code = EMS_PGP_NO_KEY;
+    if (err.code == EMS_OK && cli->recipient_key != NULL)
+        read_recipient(cli, &err);
     if (err.code == EMS_OK)
         return 0;
     cli_fail(cli, &err);

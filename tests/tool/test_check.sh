@@ -173,6 +173,23 @@ iconv -t UTF-16 dump.sql >w/customer_db_export.sql && wrong 'UTF-16' w/customer_
 printf -- '--\n-- PostgreSQL database cluster dump\n--\n\nCREATE ROLE x;\n' >w/customer_db_export.sql
 wrong 'pg_dumpall' w/customer_db_export.sql
 
+# is it encrypted to us, and to us alone?
+for k in ems other; do
+    gpg --batch --quiet --passphrase '' --quick-gen-key "$k <$k@example.org>" future-default default never 2>/dev/null
+done
+gpg --export --armor ems@example.org >ems.asc
+seal() { gpg --batch --yes --quiet --trust-model always "${@:2}" -o "$1" --encrypt w.gz; }
+seal r.sql.gz.gpg -r ems@example.org
+check 'for us alone' 0 ems-check --recipient-key ems.asc r.sql.gz.gpg
+says 'readable with no other'
+seal r.sql.gz.gpg -r ems@example.org -r other@example.org
+check 'for us and another' 4 ems-check --recipient-key ems.asc r.sql.gz.gpg
+seal r.sql.gz.gpg -r other@example.org
+check 'for another' 4 ems-check --recipient-key ems.asc r.sql.gz.gpg
+says 'not encrypted to the key asked for'
+check 'with a passphrase' 4 ems-check --recipient-key ems.asc up
+check 'not encrypted' 1 ems-check --recipient-key ems.asc plain.sql
+
 # several artifacts: one bad one hides nothing
 mkdir many
 cp up/* many

@@ -65,15 +65,40 @@ for algo in zlib bzip2 none; do
     same plain text
 done
 
+# public keys: several kinds, protected and not, binary and armoured
+newkey() { gpg --batch --quiet --passphrase "$3" --pinentry-mode loopback --quick-gen-key "$1 <$1@example.org>" "$2" "$4" never 2>/dev/null; }
+export_key() { gpg --batch --quiet --yes --pinentry-mode loopback --passphrase "$2" "${@:3}" --export-secret-keys "$1@example.org" >"$1.key"; }
+newkey ems rsa2048 '' encrypt && export_key ems ''
+newkey curve future-default 'key pass' default && export_key curve 'key pass' --armor
+echo 'key pass' >keypass
+seal() { gpg --batch --yes --quiet --trust-model always "${@:3}" -o "$2" --encrypt "$1"; }
+seal text k.gpg -r ems@example.org
+check 'RSA key' 0 ems-decrypt --json -k ems.key -f -o plain k.gpg
+same plain text
+json artifact/layers/0/session_key key
+seal text k.gpg -r curve@example.org --armor
+check 'Curve25519, protected, armoured' 0 ems-decrypt -k curve.key --key-passphrase-file keypass -f -o plain k.gpg
+same plain text
+seal text k.gpg -R curve@example.org -r ems@example.org
+check 'several recipients, one hidden; two keys given' 0 ems-decrypt -k ems.key -k curve.key --key-passphrase-file keypass -f -o plain k.gpg
+check 'the other one alone' 0 ems-decrypt -k curve.key --key-passphrase-file keypass -f -o plain k.gpg
+same plain text
+
 # bad: the right status, a message, no file
 rm -f plain
 bad() { # NAME STATUS CODE COMMAND...
     check "$1" "$2" "${@:4}"
-    says "\[$3\]"
+    says "\[$3"
     absent plain
     absent '.ems-*'
 }
 bad 'wrong passphrase' 4 pgp-passphrase ems-decrypt -p wrongpass -o plain up
+bad 'key passphrase, no terminal' 4 pgp-passphrase setsid -w ems-decrypt -k curve.key -o plain k.gpg
+says 'key-passphrase-file'
+bad 'wrong key passphrase' 4 pgp-passphrase setsid -w ems-decrypt -k curve.key --key-passphrase-file wrongpass -o plain k.gpg
+seal text other.gpg -r curve@example.org
+bad 'no matching key' 4 pgp-no-key ems-decrypt -k ems.key -o plain other.gpg
+bad 'a key file that is none' 4 pgp-no ems-decrypt -k text -o plain other.gpg
 bad 'no terminal' 4 pgp-passphrase setsid -w ems-decrypt -o plain up
 says 'passphrase-file'
 : >empty
