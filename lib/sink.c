@@ -98,13 +98,37 @@ struct file_sink {
     char temporary[64]; /* "" while the file has no name (O_TMPFILE) */
 };
 
-/* A name beside the target that nothing else uses; creates the file unless `from_fd` names one to
- * link. */
-static int make_temporary(struct file_sink *f, bool link_unnamed, struct ems_error *err)
+/* What linkat takes to give a file without a name its first one (open(2), O_TMPFILE). */
+static const char *unnamed_path(const struct file_sink *f, char path[32])
 {
+    snprintf(path, 32, "/proc/self/fd/%d", f->fd);
+    return path;
+}
+
+/* A file without a name, if there is such a thing here and, later, a way to name it: through /proc,
+ * which need not be there and which a process without core dumps may not enter. */
+static bool make_unnamed(struct file_sink *f)
+{
+    char path[32];
+
+    f->fd = openat(f->directory, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    if (f->fd < 0)
+        return false;
+    if (access(unnamed_path(f, path), F_OK) == 0)
+        return true;
+    close(f->fd);
+    f->fd = -1;
+    return false;
+}
+
+/* A name beside the target that nothing else uses: for the file without a name, if there is one,
+ * else for a new file. */
+static int make_temporary(struct file_sink *f, struct ems_error *err)
+{
+    bool link_unnamed = f->fd >= 0;
     char from[32];
 
-    snprintf(from, sizeof from, "/proc/self/fd/%d", f->fd);
+    unnamed_path(f, from);
     for (unsigned i = 0; i < 1000; i++) {
         snprintf(f->temporary, sizeof f->temporary, ".ems-%ld-%u.tmp", (long)getpid(), i);
         if (link_unnamed) {
@@ -130,31 +154,46 @@ static int file_write(struct ems_sink *sink, const uint8_t *data, size_t size,
     return write_all(f->fd, data, size, f->path, err);
 }
 
+/*
+ * Give the finished file its name, replacing nothing. RENAME_NOREPLACE also works where there are
+ * no hard links (FAT on a USB disk); link works where that flag is not known (NFS).
+ */
+static int name_new(struct file_sink *f)
+{
+    char from[32];
+
+    if (f->temporary[0] == '\0')
+        return linkat(AT_FDCWD, unnamed_path(f, from), f->directory, f->name, AT_SYMLINK_FOLLOW);
+    if (renameat2(f->directory, f->temporary, f->directory, f->name, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -1;
+    if (linkat(f->directory, f->temporary, f->directory, f->name, 0) != 0)
+        return -1;
+    unlinkat(f->directory, f->temporary, 0);
+    return 0;
+}
+
 static int file_commit(struct ems_sink *sink, struct ems_error *err)
 {
     struct file_sink *f = (struct file_sink *)sink;
-    int rc = EMS_OK;
+    int rc;
 
     if (fsync(f->fd) != 0 && errno != EINVAL)
         return ems_fail_errno(err, errno, "cannot write %s", f->path);
-    if (f->temporary[0] == '\0' && !f->replace) {
-        char from[32];
-
-        snprintf(from, sizeof from, "/proc/self/fd/%d", f->fd);
-        if (linkat(AT_FDCWD, from, f->directory, f->name, AT_SYMLINK_FOLLOW) != 0)
-            return ems_fail_errno(err, errno, "cannot name the finished output %s", f->path);
+    if (f->replace) {
+        if (f->temporary[0] == '\0') {
+            rc = make_temporary(f, err); /* only a name can be renamed over another */
+            if (rc != EMS_OK)
+                return rc;
+        }
+        rc = renameat(f->directory, f->temporary, f->directory, f->name);
     } else {
-        if (f->temporary[0] == '\0')
-            rc = make_temporary(f, true, err);
-        if (rc != EMS_OK)
-            return rc;
-        if (f->replace ? renameat(f->directory, f->temporary, f->directory, f->name) != 0
-                       : linkat(f->directory, f->temporary, f->directory, f->name, 0) != 0)
-            return ems_fail_errno(err, errno, "cannot name the finished output %s", f->path);
-        if (!f->replace)
-            unlinkat(f->directory, f->temporary, 0);
-        f->temporary[0] = '\0';
+        rc = name_new(f);
     }
+    if (rc != 0)
+        return ems_fail_errno(err, errno, "cannot name the finished output %s", f->path);
+    f->temporary[0] = '\0';
     fsync(f->directory); /* some file systems cannot: the file itself is synced */
     return EMS_OK;
 }
@@ -203,10 +242,28 @@ static int split_path(struct file_sink *f, struct ems_error *err)
     return rc;
 }
 
+/* May the path be taken? Only a file, or a link to one, is ever replaced: a name put over a device
+ * would replace the device (-f -o /dev/null, as root). */
+static int check_target(const struct file_sink *f, struct ems_error *err)
+{
+    struct stat st;
+
+    if (fstatat(f->directory, f->name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT ? EMS_OK : ems_fail_errno(err, errno, "cannot look at %s", f->path);
+    if (!f->replace && !S_ISDIR(st.st_mode))
+        return ems_fail(err, EMS_IO_ERROR, "%s exists already", f->path);
+    if (S_ISLNK(st.st_mode) && fstatat(f->directory, f->name, &st, 0) != 0)
+        return EMS_OK; /* leads nowhere: nothing is lost */
+    if (S_ISDIR(st.st_mode))
+        return ems_fail(err, EMS_IO_ERROR, "%s is a directory", f->path);
+    if (!S_ISREG(st.st_mode))
+        return ems_fail(err, EMS_IO_ERROR, "%s is not a regular file", f->path);
+    return EMS_OK;
+}
+
 struct ems_sink *ems_sink_file_open(const char *path, bool replace, struct ems_error *err)
 {
     struct file_sink *f = calloc(1, sizeof *f);
-    struct stat st;
 
     if (f == NULL) {
         ems_fail_memory(err);
@@ -222,28 +279,9 @@ struct ems_sink *ems_sink_file_open(const char *path, bool replace, struct ems_e
     }
     if (split_path(f, err) != EMS_OK)
         goto fail;
-    if (fstatat(f->directory, f->name, &st, 0) == 0) {
-        if (S_ISDIR(st.st_mode)) {
-            ems_fail(err, EMS_IO_ERROR, "%s is a directory", path);
-            goto fail;
-        }
-        if (!replace) {
-            ems_fail(err, EMS_IO_ERROR, "%s exists already", path);
-            goto fail;
-        }
-    }
-    f->fd = openat(f->directory, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-    /* Naming it later goes through /proc, which a process without core dumps may not enter. */
-    if (f->fd >= 0) {
-        char from[32];
-
-        snprintf(from, sizeof from, "/proc/self/fd/%d", f->fd);
-        if (access(from, F_OK) != 0) {
-            close(f->fd);
-            f->fd = -1;
-        }
-    }
-    if (f->fd < 0 && make_temporary(f, false, err) != EMS_OK)
+    if (check_target(f, err) != EMS_OK)
+        goto fail;
+    if (!make_unnamed(f) && make_temporary(f, err) != EMS_OK)
         goto fail;
     return &f->base;
 fail:

@@ -36,7 +36,8 @@ void ems_sink_free(struct ems_sink *); /* NULL allowed */
  * Until then it has no name at all where the file system can do that (O_TMPFILE), else a hidden
  * temporary name beside the target that abort removes. Mode 0600. An existing path fails with
  * EMS_IO_ERROR at open unless `replace`; without `replace` a file that appears meanwhile is not
- * overwritten either.
+ * overwritten either. `replace` takes the place of a regular file or of a symbolic link to one (the
+ * link, not what it leads to), never of a directory or a device.
  */
 struct ems_sink *ems_sink_file_open(const char *path, bool replace, struct ems_error *);
 
