@@ -153,16 +153,20 @@ static int before_container(struct message *m, struct ems_error *err)
     struct ems_reader *reader = &m->levels[0].reader;
     bool first = reader->offset == 0;
     struct ems_pgp_header h;
-    int rc = ems_pgp_header_next(reader, &h, err);
+    const uint8_t *data;
+    size_t have;
+    int rc;
 
+    rc = ems_reader_peek(reader, 1, &data, &have, err);
+    if (rc != EMS_OK)
+        return rc;
+    if (first && have == 1 && data[0] < 0x80)
+        return ems_fail(err, EMS_PGP_NOT_OPENPGP, "not an OpenPGP message");
+    rc = ems_pgp_header_next(reader, &h, err);
     if (rc == EMS_END && first)
         return ems_fail(err, EMS_PGP_TRUNCATED, "there is no data at all");
     if (rc == EMS_END)
         return ems_fail(err, EMS_PGP_TRUNCATED, "the message ends before the encrypted data");
-    if (rc == EMS_PGP_MALFORMED && first) {
-        err->code = EMS_OK; /* say it in the words for a file that is something else */
-        return ems_fail(err, EMS_PGP_NOT_OPENPGP, "not an OpenPGP message");
-    }
     if (rc != EMS_OK)
         return rc;
     if (is_ignored(h.tag))

@@ -365,6 +365,8 @@ static inline struct ems_buf make_aead(bool draft, unsigned cipher, unsigned aea
     uint64_t index = 0;
     bool final = false;
 
+    empty_last = empty_last && inside->size > 0 && inside->size % chunk == 0;
+
     ad[0] = draft ? 0xd4 : 0xd2;
     ad[1] = draft ? 1 : 2;
     ad[2] = (uint8_t)cipher;
