@@ -31,7 +31,8 @@ enum ems_deflate_backend {
     EMS_DEFLATE_ISAL, /* EMS_INTERNAL at open where it was not built in */
 };
 
-/* What the stage learnt, for the report. Written while it runs; final at EMS_END. */
+/* What the stage learnt, for the report. Final at EMS_END; until then written by the thread that
+ * pulls, so under a relay not to be looked at (observe.h counts for progress). */
 struct ems_inflate_facts {
     uint64_t members;
     uint64_t bytes_in, bytes_out;

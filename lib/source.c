@@ -285,14 +285,19 @@ static int reader_fill(struct ems_reader *r, struct ems_error *err)
     return rc;
 }
 
-/* Take n bytes off the front of the current span. Origins inside a span count byte by byte: exact
- * for raw spans, an upper bound for decoded ones. */
+/* The origin of a byte n further on in the same span: exact for raw spans, an upper bound for
+ * decoded ones. */
+static uint64_t origin_after(uint64_t origin, size_t n)
+{
+    return origin == EMS_NOWHERE ? EMS_NOWHERE : origin + n;
+}
+
+/* Take n bytes off the front of the current span. */
 static void reader_advance(struct ems_reader *r, size_t n)
 {
     r->span.data += n;
     r->span.size -= n;
-    if (r->span.origin != EMS_NOWHERE)
-        r->span.origin += n;
+    r->span.origin = origin_after(r->span.origin, n);
 }
 
 int ems_reader_peek(struct ems_reader *r, size_t n, const uint8_t **data, size_t *have,
@@ -317,7 +322,7 @@ int ems_reader_peek(struct ems_reader *r, size_t n, const uint8_t **data, size_t
     if (r->held_used > 0) {
         memmove(r->held, r->held + r->held_used, r->held_size - r->held_used);
         r->held_size -= r->held_used;
-        r->held_origin += r->held_used;
+        r->held_origin = origin_after(r->held_origin, r->held_used);
         r->held_used = 0;
     }
     while (r->held_size < n) {
@@ -355,7 +360,7 @@ int ems_reader_lend(struct ems_reader *r, size_t max, struct ems_span *span, str
     if (r->held_used < r->held_size) {
         *span = (struct ems_span){.data = r->held + r->held_used,
                                   .size = r->held_size - r->held_used,
-                                  .origin = r->held_origin + r->held_used};
+                                  .origin = origin_after(r->held_origin, r->held_used)};
         if (span->size > max)
             span->size = max;
         r->held_used += span->size;
@@ -390,6 +395,6 @@ void ems_reader_unlend(struct ems_reader *r, size_t n)
 uint64_t ems_reader_origin(const struct ems_reader *r)
 {
     if (r->held_used < r->held_size)
-        return r->held_origin + r->held_used;
+        return origin_after(r->held_origin, r->held_used);
     return r->span.size > 0 ? r->span.origin : r->below->origin;
 }

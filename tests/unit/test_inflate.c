@@ -168,12 +168,14 @@ static void check_good(const struct ems_buf *gz, const struct ems_buf *plain, ui
     }
 }
 
-/* One verdict for all backends, fed at once and byte by byte. */
+/* One verdict for all backends, fed at once and byte by byte; the same one, from the same place,
+ * with relays. */
 static void check_bad(const struct ems_buf *gz, int code, const char *what)
 {
     for (size_t b = 0; b < BACKENDS; b++) {
         for (size_t chunk = 0; chunk < 2; chunk++) {
             struct result r = inflate_bytes(gz->data, gz->size, chunk, backends[b], false);
+            struct result relayed = inflate_bytes(gz->data, gz->size, chunk, backends[b], true);
 
             if (r.code != code)
                 printf("\n    %s, %s:", what, r.facts.backend);
@@ -181,7 +183,11 @@ static void check_bad(const struct ems_buf *gz, int code, const char *what)
             CU_ASSERT_NOT_EQUAL(r.err.text[0], '\0');
             CU_ASSERT_STRING_EQUAL(r.err.stage, "gzip");
             CU_ASSERT(r.err.origin <= gz->size);
+            ASSERT_CODE(relayed.code, code);
+            CU_ASSERT_STRING_EQUAL(relayed.err.text, r.err.text);
+            CU_ASSERT_EQUAL(relayed.err.origin, r.err.origin);
             ems_buf_release(&r.out);
+            ems_buf_release(&relayed.out);
         }
     }
 }

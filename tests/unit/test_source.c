@@ -51,8 +51,7 @@ static void test_failure_at_every_call(void)
         for (int relays = 0; relays < 2; relays++) {
             struct ems_error err = {0};
             struct ems_span span;
-            struct ems_source *src =
-                ems_test_source_open(data, 1000, 100, k, EMS_PGP_MODIFIED);
+            struct ems_source *src = ems_test_source_open(data, 1000, 100, k, EMS_PGP_MODIFIED);
             int rc;
 
             if (relays)
@@ -112,8 +111,8 @@ static void test_bad_stages_are_bugs(void)
 
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct ems_error err = {0};
-        struct ems_source *src = ems_source_alloc(
-            sizeof *src, &bad[i].ops, ems_source_memory_open("abc", 3, 1, &err), &err);
+        struct ems_source *src = ems_source_alloc(sizeof *src, &bad[i].ops,
+                                                  ems_source_memory_open("abc", 3, 1, &err), &err);
 
         ASSERT_CODE(ems_test_slurp(src, NULL, &err), bad[i].code);
         CU_ASSERT_NOT_EQUAL(err.text[0], '\0');
@@ -208,8 +207,8 @@ static void test_reader(void)
 
     for (size_t c = 0; c < EMS_TEST_CHUNKS; c++) {
         struct ems_error err = {0};
-        struct ems_reader r = {
-            .below = ems_test_source_open(data, 5000, ems_test_chunks[c], 0, EMS_OK)};
+        struct ems_reader r = {.below =
+                                   ems_test_source_open(data, 5000, ems_test_chunks[c], 0, EMS_OK)};
         const uint8_t *p;
         struct ems_span span;
         size_t have, at = 0;
@@ -240,6 +239,37 @@ static void test_reader(void)
         ems_source_free(r.below);
     }
     free(data);
+}
+
+static int forgets_origin(struct ems_source *src, struct ems_span *span, struct ems_error *err)
+{
+    int rc = ems_source_next(src->below, span, err);
+
+    span->origin = EMS_NOWHERE;
+    return rc;
+}
+
+/* An origin that is not known stays unknown, and does not become a small number. */
+static void test_reader_without_origins(void)
+{
+    static const struct ems_source_ops ops = {"forgetful", forgets_origin, frees_nothing};
+    struct ems_error err = {0};
+    struct ems_reader r = {
+        .below = ems_source_alloc(sizeof *r.below, &ops,
+                                  ems_source_memory_open("0123456789", 10, 3, &err), &err)};
+    const uint8_t *p;
+    struct ems_span span;
+    size_t have;
+
+    for (size_t n = 5; n > 2; n--) {
+        ASSERT_CODE(ems_reader_peek(&r, n, &p, &have, &err), EMS_OK);
+        ems_reader_skip(&r, 1);
+        CU_ASSERT_EQUAL(ems_reader_origin(&r), EMS_NOWHERE);
+    }
+    while (ems_reader_lend(&r, 1, &span, &err) == EMS_OK)
+        CU_ASSERT_EQUAL(span.origin, EMS_NOWHERE);
+    CU_ASSERT_EQUAL(r.offset, 10);
+    ems_source_free(r.below);
 }
 
 static void test_digest(void)
@@ -295,15 +325,17 @@ static void test_printable(void)
         {"a\nb\x1b[31m", "a%0Ab%1B[31m", 64},
         {"caf\xc3\xa9 100%", "caf\xc3\xa9 100%25", 64},
         {"\xff\xc3", "%FF%C3", 64},
-        {"\xe2\x80\xae" "exe", "%E2%80%AEexe", 64},
+        {"\xe2\x80\xae"
+         "exe",
+         "%E2%80%AEexe", 64},
         {"abcdefghijk", "abcd...", 8},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char out[64];
 
-        CU_ASSERT_STRING_EQUAL(
-            ems_printable(cases[i].in, strlen(cases[i].in), out, cases[i].room), cases[i].out);
+        CU_ASSERT_STRING_EQUAL(ems_printable(cases[i].in, strlen(cases[i].in), out, cases[i].room),
+                               cases[i].out);
     }
 }
 
@@ -314,6 +346,7 @@ EMS_TESTS("source", {"chunk matrix with and without relays", test_chunks_and_rel
           {"relay freed while running", test_relay_freed_while_running},
           {"blocks cross a relay uncopied", test_blocks_cross_a_relay_uncopied},
           {"a kept span outlives its pool", test_kept_span_outlives_its_pool},
-          {"read error of a descriptor", test_read_error_of_a_descriptor},
-          {"reader", test_reader}, {"digest and count", test_digest},
-          {"errors and statuses", test_errors}, {"printable names", test_printable})
+          {"read error of a descriptor", test_read_error_of_a_descriptor}, {"reader", test_reader},
+          {"reader without origins", test_reader_without_origins},
+          {"digest and count", test_digest}, {"errors and statuses", test_errors},
+          {"printable names", test_printable})
