@@ -10,7 +10,7 @@ int ems_sql_parse_begin(struct ems_sql_parse *p, const struct ems_sql_tokens *to
 {
     p->tokens = tokens->at;
     p->count = tokens->count;
-    p->at = 0;
+    p->at = p->furthest = 0;
     p->text = text->data;
     p->depth = 0;
     p->row_names = false;
@@ -76,8 +76,11 @@ bool ems_sql_words(struct ems_sql_parse *p, const char *words)
     while (*words != '\0') {
         size_t size = strcspn(words, " ");
 
-        if (!token_is(p, at++, words, size))
+        if (!token_is(p, at, words, size)) {
+            p->furthest = at > p->furthest ? at : p->furthest;
             return false;
+        }
+        at++;
         words += size;
         words += *words == ' ';
     }

@@ -21,6 +21,7 @@
 struct ems_sql_parse {
     const struct ems_sql_token *tokens;
     size_t count, at;
+    size_t furthest; /* token that fitted least, for messages */
     uint8_t *text;
     struct ems_sql_catalog *catalog;
     struct ems_buf names; /* unquoted names of this statement; reserved for all of them */

@@ -197,7 +197,7 @@ static bool parse_comment(struct ems_sql_shaper *s)
 static bool parse_owner(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
-    size_t start = p->at;
+    size_t start = p->at, furthest = p->furthest;
 
     if (p->count >= start + 4) {
         p->at = p->count - 3;
@@ -206,6 +206,7 @@ static bool parse_owner(struct ems_sql_shaper *s)
             return ems_sql_anything(p);
     }
     p->at = start;
+    p->furthest = furthest;
     return false;
 }
 
@@ -323,6 +324,7 @@ static bool recognise(struct ems_sql_shaper *s)
 static int refuse(struct ems_sql_shaper *s, const struct ems_sql_lex *lex, struct ems_error *err)
 {
     const struct ems_sql_parse *p = &s->parse;
+    size_t where = p->at > p->furthest ? p->at : p->furthest;
     char head[110], at[48] = "its end";
 
     ems_sql_lex_head(lex, head, sizeof head);
@@ -330,8 +332,8 @@ static int refuse(struct ems_sql_shaper *s, const struct ems_sql_lex *lex, struc
         return ems_fail(err, EMS_SQL_REFUSED, "line %llu: %s%s%s: %s",
                         (unsigned long long)lex->statement_line, p->reason,
                         p->subject[0] != '\0' ? " " : "", p->subject, head);
-    if (p->at < p->count)
-        ems_printable(p->text + p->tokens[p->at].start, p->tokens[p->at].size, at, sizeof at);
+    if (where < p->count)
+        ems_printable(p->text + p->tokens[where].start, p->tokens[where].size, at, sizeof at);
     return ems_fail(err, EMS_SQL_REFUSED, "line %llu: not accepted from \"%s\" on: %s",
                     (unsigned long long)lex->statement_line, at, head);
 }

@@ -38,6 +38,7 @@ struct ems_sqlscan {
     struct ems_span rows_span;
     struct ems_sql_table *table; /* of the COPY block */
     char key[KEY_MAX];           /* of \restrict; empty when none is in force */
+    uint32_t others;             /* statements that are not INSERT */
     bool connected;              /* \connect was there */
     bool any_data;               /* a COPY or INSERT, or a comment that announces data */
     bool closed;                 /* the line -- behind the closing comment is complete */
@@ -308,7 +309,8 @@ static int on_statement(struct ems_sqlscan *scan, struct ems_sql_event *event,
         rc = count_statement(scan, st, err);
     if (rc != EMS_OK)
         return rc;
-    if (st->shape != EMS_SQL_INSERT && scan->facts.statements > STATEMENTS_MAX)
+    scan->others += st->shape != EMS_SQL_INSERT;
+    if (scan->others > STATEMENTS_MAX)
         return ems_fail(err, EMS_SQL_REFUSED, "line %llu: more than %u statements", line,
                         STATEMENTS_MAX);
     *event = (struct ems_sql_event){.kind = EMS_SQL_STATEMENT, .statement = st, .line = st->line};
@@ -505,7 +507,8 @@ int ems_sqlscan_next(struct ems_sqlscan *scan, struct ems_sql_event *event, stru
         scan->verdict = rc;
         if (rc != EMS_END && scan->error.stage == NULL) {
             scan->error.stage = "sql";
-            scan->error.origin = scan->span.data != NULL ? scan->span.origin : scan->below->origin;
+            scan->error.origin =
+                scan->span.data != NULL ? scan->span.origin : ems_reader_origin(&scan->reader);
         }
     }
     if (scan->verdict != EMS_END && err != NULL && err->code == EMS_OK)
