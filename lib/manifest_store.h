@@ -1,0 +1,44 @@
+/*
+ * manifest_store.h - internal to the manifest: its strings, its table of names, and growing arrays.
+ */
+#ifndef EMS_MANIFEST_STORE_H
+#define EMS_MANIFEST_STORE_H
+
+#include "manifest.h"
+
+/* Copies of strings lie in chunks that are freed together. */
+struct ems_manifest_chunk {
+    struct ems_manifest_chunk *next;
+    size_t used, size;
+    char text[];
+};
+
+struct ems_manifest_store {
+    struct ems_manifest_chunk *chunks;
+    uint64_t key[2];     /* of the hash, random, so that nobody can prepare collisions */
+    uint32_t *buckets;   /* open addressing: index of an entry plus one, 0 is free */
+    size_t bucket_count; /* a power of two */
+    size_t entry_room, artifact_room, inner_room, sqldump_room, table_room, media_room, block_room;
+};
+
+/* A NUL-terminated copy that lives as long as the manifest; NULL when out of memory. */
+const char *ems_manifest_keep(struct ems_manifest *, const void *text, size_t size);
+
+/*
+ * The part of a path that counts: what follows the last slash. False, with the reason (static), for
+ * what no manifest may name.
+ */
+bool ems_manifest_base_name(const char *path, size_t size, const char **base, size_t *base_size,
+                            const char **reason);
+
+/* The entry of this base name, made if there is none (*fresh). NULL when out of memory. */
+struct ems_manifest_entry *ems_manifest_entry_get(struct ems_manifest *, const char *name,
+                                                  size_t size, bool *fresh);
+
+/* ".part-" suffix of a name: the length of what is before it, or 0. */
+size_t ems_manifest_part_stem(const char *name);
+
+/* Fill in the entries' `parts`, after the last entry was added. */
+void ems_manifest_count_parts(struct ems_manifest *);
+
+#endif
