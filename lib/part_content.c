@@ -139,22 +139,34 @@ static int find_container(ems_pgp_read_fn *read, void *context, struct ems_pgp_h
     return EMS_END;
 }
 
+/*
+ * Senders cut their data into chunks of one size and end with smaller ones (GnuPG: 8 KiB, then
+ * decreasing powers of two). A chain that does otherwise is either of an unknown sender or no chain
+ * at all, because the bytes under it are not the message's: then nothing is said.
+ */
+static bool is_plausible(const struct ems_pgp_header *h, uint64_t largest)
+{
+    return h->kind != EMS_PGP_INDETERMINATE && h->size <= largest;
+}
+
 int ems_framing_measure(ems_pgp_read_fn *read, void *context, uint64_t available, uint64_t *total,
                         struct ems_error *err)
 {
     struct ems_pgp_header h = {0};
-    uint64_t offset = 0;
+    uint64_t offset = 0, largest;
     int rc = find_container(read, context, &h, &offset);
 
     *total = 0;
     if (rc != EMS_OK || h.kind == EMS_PGP_INDETERMINATE)
         return EMS_END;
+    largest = h.size;
     for (unsigned step = 0; h.kind == EMS_PGP_PARTIAL; step++) {
         int used;
 
         if (step == EMS_FRAMING_STEPS)
             return EMS_END;
         offset += h.size;
+        largest = h.size;
         if (offset >= available) { /* one more length, of one octet or more, must follow */
             *total = offset + 1;
             return EMS_PGP_TRUNCATED;
@@ -166,6 +178,8 @@ int ems_framing_measure(ems_pgp_read_fn *read, void *context, uint64_t available
             *total = offset + 2;
             return EMS_PGP_TRUNCATED;
         }
+        if (!is_plausible(&h, largest))
+            return EMS_END;
         offset += (uint64_t)used;
     }
     *total = offset + h.size;

@@ -21,6 +21,7 @@
 #define EMS_PARTS_H
 
 #include "finding.h"
+#include "part_content.h"
 #include "part_name.h"
 #include "part_read.h"
 #include "source.h"
@@ -47,8 +48,9 @@ struct ems_part {
     uint64_t size;   /* bytes of the part */
     uint64_t offset; /* of its first byte in the assembled stream */
     enum ems_part_status status;
-    bool suspect;    /* status is the best guess of several; otherwise it is proven */
-    unsigned copies; /* further files for this part that are not used */
+    enum ems_looks looks; /* what its first bytes say */
+    bool suspect;         /* status is the best guess of several; otherwise it is proven */
+    unsigned copies;      /* further files for this part that are not used */
     /* Identity of what lies at path when it was looked at: a file that changes afterwards is still
      * arriving. */
     uint64_t disk_size, device, inode;

@@ -1,0 +1,605 @@
+/*
+ * part_build.c - one set from the files of an artifact; see part_set.h.
+ *
+ * Order of work: ranks, first bytes, length of the whole, part size; then for each rank the file
+ * that is right; then gaps, the tail and what is still arriving.
+ */
+#include "part_set.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOOK_ALWAYS (1u << 20) /* pages and errors of servers are small; larger files only if odd  \
+                                */
+
+/* ---- the list of parts ---- */
+
+/* "X.part-ab", as the customer's split called it. NULL and no error: there is no such name. */
+static char *name_of_rank(const struct ems_part_set *set, uint64_t rank, struct ems_error *err)
+{
+    char suffix[EMS_SUFFIX_MAX], *name;
+    int n;
+
+    if (!set->split)
+        return (name = strdup(set->name)) != NULL ? name : (ems_fail_memory(err), NULL);
+    if (set->form == EMS_NAME_VOLUME)
+        n = asprintf(&name, "%s.%03" PRIu64, set->name, rank);
+    else if (ems_suffix_text(set->alphabet, set->widening, set->width, rank, suffix))
+        n = asprintf(&name, "%s.part-%s", set->name, suffix);
+    else
+        return NULL;
+    if (n < 0)
+        ems_fail_memory(err);
+    return n < 0 ? NULL : name;
+}
+
+/* Append; takes over the strings. The capacity is what the count says: powers of two. */
+static int add_part(struct ems_part_set *set, const struct ems_part *part, struct ems_error *err)
+{
+    if ((set->count & (set->count + 1)) == 0 || set->parts == NULL) {
+        struct ems_part *parts = realloc(set->parts, (2 * set->count + 2) * sizeof *parts);
+
+        if (parts == NULL) {
+            free(part->name);
+            free(part->file);
+            free(part->path);
+            return ems_fail_memory(err);
+        }
+        set->parts = parts;
+    }
+    set->parts[set->count++] = *part;
+    return EMS_OK;
+}
+
+/* Stand-ins for the ranks from `next` up to, not including, `until`. */
+static int add_missing(struct ems_part_set *set, uint64_t next, uint64_t until,
+                       struct ems_error *err)
+{
+    for (; next < until; next++) {
+        struct ems_part part = {
+            .rank = next, .member = EMS_PART_NO_MEMBER, .status = EMS_PART_IS_MISSING};
+
+        part.name = name_of_rank(set, next, err);
+        if (part.name == NULL) /* the customer's split ran out of names */
+            return err->code;
+        if (add_part(set, &part, err) != EMS_OK)
+            return err->code;
+    }
+    return EMS_OK;
+}
+
+/* The file becomes the part of its rank. Moves the strings. */
+static int add_file(struct ems_part_build *b, struct ems_part_file *f, enum ems_part_status status,
+                    unsigned copies, struct ems_error *err)
+{
+    const char *file = ems_part_file_name(f);
+    struct ems_part part = {.path = f->path,
+                            .member = f->member,
+                            .rank = f->rank,
+                            .size = f->size,
+                            .status = status,
+                            .looks = f->looks,
+                            .copies = copies,
+                            .disk_size = f->disk_size,
+                            .device = f->device,
+                            .inode = f->inode,
+                            .modified = f->modified};
+
+    part.name = name_of_rank(b->set, f->rank, err);
+    if (part.name == NULL) /* two splits: the rank means nothing */
+        part.name = strdup(file);
+    if (part.name != NULL && strcmp(part.name, file) != 0) {
+        ems_part_report_note(b, EMS_PART_RENAMED, part.name,
+                             "%s is taken for %s: its name was changed on the way", file,
+                             part.name);
+        part.file = strdup(file);
+    }
+    if (part.name == NULL || (part.file == NULL && strcmp(part.name, file) != 0)) {
+        free(part.name);
+        return ems_fail_memory(err);
+    }
+    f->path = NULL;
+    return add_part(b->set, &part, err);
+}
+
+/* ---- several files for one rank ---- */
+
+/* Same bytes? A file that cannot be read is not the same as anything. */
+static bool is_same(const struct ems_part_file *x, const struct ems_part_file *y)
+{
+    struct ems_part_reader rx = EMS_PART_READER_INIT, ry = EMS_PART_READER_INIT;
+    size_t nx = 0, ny = 0, size = EMS_READ_SIZE;
+    uint8_t *data = malloc(2 * size);
+    bool same = data != NULL && x->size == y->size &&
+                ems_part_reader_open(&rx, x->path, x->member, NULL) == EMS_OK &&
+                ems_part_reader_open(&ry, y->path, y->member, NULL) == EMS_OK;
+
+    while (same) {
+        size_t done = 0;
+
+        same = ems_part_reader_read(&rx, data, size, &nx, NULL) == EMS_OK;
+        if (!same || nx == 0)
+            break;
+        for (ny = 1; same && done < nx && ny > 0; done += ny)
+            same = ems_part_reader_read(&ry, data + size + done, nx - done, &ny, NULL) == EMS_OK;
+        same = same && done == nx && memcmp(data, data + size, nx) == 0;
+    }
+    ems_part_reader_close(&rx);
+    ems_part_reader_close(&ry);
+    free(data);
+    return same;
+}
+
+static enum ems_part_status status_of(const struct ems_part_build *b, const struct ems_part_file *f,
+                                      uint64_t must, uint64_t at_most)
+{
+    if (f->size == 0)
+        return EMS_PART_IS_EMPTY;
+    if (!ems_part_is_plausible(f))
+        return EMS_PART_IS_FOREIGN;
+    if (b->wrong_first && b->set->split &&
+        (f->rank == b->begins_at || (f->rank == b->set->first && f->looks == EMS_LOOKS_UNKNOWN)))
+        return EMS_PART_IS_FOREIGN;
+    if (must > 0 && f->size != must)
+        return f->size < must ? EMS_PART_IS_TRUNCATED : EMS_PART_IS_FOREIGN;
+    return at_most > 0 && f->size > at_most ? EMS_PART_IS_FOREIGN : EMS_PART_IS_OK;
+}
+
+/* Of two wrong files the one that is nearer to being right. */
+static int nearness(enum ems_part_status status)
+{
+    return status == EMS_PART_IS_OK          ? 3
+           : status == EMS_PART_IS_TRUNCATED ? 2
+           : status == EMS_PART_IS_FOREIGN   ? 1
+                                             : 0;
+}
+
+/* Two files could both be right and are not the same. In one place that is a conflict; a later
+ * place is a re-send and wins, but only decryption proves it. */
+static bool settle_conflict(struct ems_part_build *b, const struct ems_part_file *x,
+                            const struct ems_part_file *y)
+{
+    char *name = name_of_rank(b->set, x->rank, NULL);
+    struct ems_finding *f;
+
+    if (x->source != y->source) {
+        ems_findings_add(b->findings, EMS_PART_CONFLICT, EMS_SEVERITY_WARNING, b->set->name, name,
+                         EMS_NOWHERE, "If the result is wrong, try without the second one.",
+                         "%s and %s differ, and both could be right: the second one, which was "
+                         "sent later, is used",
+                         x->path, y->path);
+        free(name);
+        return true;
+    }
+    f = ems_findings_add(
+        b->findings, EMS_PART_CONFLICT, EMS_SEVERITY_ERROR, b->set->name, name, EMS_NOWHERE, NULL,
+        "%s and %s differ, both could be right, and nothing here says which is", x->path, y->path);
+    if (f != NULL)
+        f->resend = true;
+    free(name);
+    return false;
+}
+
+/* files[0..n) are all for one rank. */
+static int take_rank(struct ems_part_build *b, struct ems_part_file *files, size_t n,
+                     struct ems_error *err)
+{
+    uint64_t must, at_most;
+    bool inside = ems_part_sizes_limits(b->set, files[0].rank, b->last, &must, &at_most);
+    struct ems_part_file *best = &files[0];
+    enum ems_part_status status = inside ? status_of(b, best, must, at_most) : EMS_PART_IS_STALE;
+
+    for (size_t i = 1; i < n && inside; i++) {
+        struct ems_part_file *f = &files[i];
+        enum ems_part_status s = status_of(b, f, must, at_most);
+        struct ems_part_file *left = f;
+
+        if (f->device == best->device && f->inode == best->inode && f->member == best->member)
+            continue; /* one file, named twice */
+        if (status == EMS_PART_IS_CONFLICT)
+            continue;
+        if (s == EMS_PART_IS_OK && status == EMS_PART_IS_OK) {
+            if (is_same(best, f)) {
+                ems_part_report_note(b, EMS_PART_DUPLICATE, ems_part_file_name(f),
+                                     "%s holds the same as %s: it counts once", f->path,
+                                     best->path);
+            } else if (settle_conflict(b, best, f)) {
+                best = f;
+            } else {
+                status = EMS_PART_IS_CONFLICT;
+            }
+            continue;
+        }
+        if (nearness(s) >= nearness(status)) {
+            left = best;
+            best = f;
+            status = s;
+        }
+        ems_part_report_note(b, EMS_PART_DUPLICATE, ems_part_file_name(left),
+                             "%s is left aside for %s (proven by %s)", left->path, best->path,
+                             ems_part_is_plausible(left) ? "size" : "content");
+    }
+    return add_file(b, best, status, (unsigned)(n - 1), err);
+}
+
+/* ---- scheme and ranks ---- */
+
+static int compare_files(const void *a, const void *b)
+{
+    const struct ems_part_file *x = a, *y = b;
+
+    if (x->rank != y->rank)
+        return x->rank < y->rank ? -1 : 1;
+    if (x->source != y->source)
+        return x->source < y->source ? -1 : 1;
+    if (x->renamed != y->renamed)
+        return x->renamed - y->renamed;
+    return strcmp(x->path, y->path);
+}
+
+static void sort_files(struct ems_part_build *b)
+{
+    if (b->count > 1)
+        qsort(b->files, b->count, sizeof *b->files, compare_files);
+}
+
+/* The scheme is a property of the whole set: which symbols occur, and how long the suffixes are. */
+static bool find_scheme(struct ems_part_set *set, struct ems_part_file *files, size_t count)
+{
+    bool digits = false, low = false, high = false, same_width = true, all = true;
+
+    set->form = files[0].form;
+    set->width = (unsigned)strlen(files[0].suffix);
+    for (size_t i = 0; i < count; i++) {
+        if (files[i].form != set->form)
+            return false;
+        same_width &= strlen(files[i].suffix) == set->width;
+        for (const char *s = files[i].suffix; *s != '\0'; s++) {
+            digits |= *s <= '9';
+            low |= *s >= 'a' && *s <= 'f';
+            high |= *s > 'f';
+        }
+    }
+    if (digits && high)
+        return false;
+    /* A hex set without a single digit cannot be: its first part is "00". */
+    set->alphabet = !digits ? EMS_PART_LETTERS : low ? EMS_PART_HEX : EMS_PART_DIGITS;
+    if (set->form == EMS_NAME_VOLUME) {
+        set->first = 1;
+        for (size_t i = 0; i < count; i++) {
+            files[i].rank = strtoull(files[i].suffix, NULL, 10);
+            if (files[i].rank == 0)
+                set->first = 0;
+        }
+        return true;
+    }
+    /* Names that widen, if they all can be such; otherwise of one width. */
+    set->widening = true;
+    for (size_t i = 0; i < count && all; i++)
+        all = ems_suffix_rank(set->alphabet, true, 0, files[i].suffix, &files[i].rank);
+    if (all)
+        return true;
+    set->widening = false;
+    for (size_t i = 0; i < count; i++)
+        if (!same_width ||
+            !ems_suffix_rank(set->alphabet, false, set->width, files[i].suffix, &files[i].rank))
+            return false;
+    return true;
+}
+
+static int report_scheme(struct ems_part_build *b, struct ems_error *err)
+{
+    int rc = EMS_OK;
+
+    ems_findings_add(
+        b->findings, EMS_PART_SCHEME, EMS_SEVERITY_ERROR, b->set->name, NULL, EMS_NOWHERE, NULL,
+        "the parts of %s do not follow one numbering, so they are of several splits", b->set->name);
+    for (size_t i = 0; i < b->count && rc == EMS_OK; i++) {
+        b->files[i].rank = UINT64_MAX;
+        rc = add_file(b, &b->files[i], EMS_PART_IS_CONFLICT, 0, err);
+    }
+    return rc;
+}
+
+/* ---- first bytes ---- */
+
+/* Encrypted or packed by its name: then the first part begins accordingly. */
+static bool has_known_beginning(const char *name)
+{
+    static const char *const endings[] = {".gpg", ".pgp", ".gz", ".tgz"};
+    size_t n = strlen(name);
+
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+        size_t m = strlen(endings[i]);
+
+        if (n > m && strcmp(name + n - m, endings[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The size that most files have stands for "as it should be"; the rest is looked at. */
+static uint64_t usual_size(const struct ems_part_build *b)
+{
+    uint64_t usual = 0;
+    size_t votes = 0;
+
+    for (size_t i = 0; i < b->count; i++) { /* majority vote in one pass */
+        if (votes == 0)
+            usual = b->files[i].size;
+        votes += b->files[i].size == usual ? 1 : (size_t)-1;
+    }
+    return usual;
+}
+
+static bool begins_well(const struct ems_part_file *f)
+{
+    return f->looks != EMS_LOOKS_UNKNOWN && ems_part_is_plausible(f);
+}
+
+/* Looks at first bytes; finds the first part, and from it the length of the whole. */
+static void look_at_files(struct ems_part_build *b)
+{
+    struct ems_part_set *set = b->set;
+    struct ems_part_reader reader = EMS_PART_READER_INIT;
+    uint64_t usual = usual_size(b), lowest = b->files[0].rank;
+    bool here = false;
+
+    for (size_t i = 0; i < b->count; i++)
+        if (b->files[i].rank == lowest || b->files[i].size != usual ||
+            b->files[i].size <= LOOK_ALWAYS)
+            ems_part_look(&reader, &b->files[i]);
+    ems_part_reader_close(&reader);
+    /* split --numeric-suffixes=FROM: believed if that part begins like a first one. */
+    for (size_t i = 0; i < b->count && b->files[i].rank == lowest; i++)
+        if (set->form == EMS_NAME_PART && set->alphabet != EMS_PART_LETTERS && lowest > 0 &&
+            strlen(b->files[i].suffix) == set->width && begins_well(&b->files[i])) {
+            set->first = lowest;
+            set->widening = false;
+        }
+    b->begins_at = EMS_NOWHERE;
+    for (size_t i = 0; i < b->count && b->files[i].rank == set->first; i++) {
+        const struct ems_part_file *f = &b->files[i];
+
+        here |= ems_part_is_plausible(f);
+        b->wrong_first |= ems_part_is_plausible(f);
+        if (begins_well(f) || !has_known_beginning(set->name)) {
+            b->wrong_first = false;
+            set->expected = f->looks == EMS_LOOKS_OPENPGP ? ems_part_stated_size(f) : 0;
+            return;
+        }
+    }
+    if (!here)
+        return;
+    /* The first part is not one. If exactly one other begins with session keys and a container of a
+     * stated length, their names were exchanged. */
+    for (size_t i = 0; i < b->count; i++) {
+        uint64_t stated = 0;
+
+        if (b->files[i].rank != set->first && b->files[i].looks == EMS_LOOKS_OPENPGP)
+            stated = ems_part_stated_size(&b->files[i]);
+        if (stated == 0 || b->files[i].rank == b->begins_at)
+            continue;
+        set->expected = b->begins_at == EMS_NOWHERE ? stated : 0;
+        b->begins_at = b->files[i].rank;
+        if (set->expected == 0) {
+            b->begins_at = EMS_NOWHERE;
+            return;
+        }
+    }
+}
+
+/* ---- the tail, and what is still arriving ---- */
+
+/* Appends what the length of the whole asks for. */
+static int add_tail(struct ems_part_build *b, struct ems_error *err)
+{
+    struct ems_part_set *set = b->set;
+    uint64_t want = set->expected > 0 ? set->expected : set->at_least;
+    uint64_t until = set->part_size > 0 ? (want + set->part_size - 1) / set->part_size : 0;
+    uint64_t next = set->count > 0 ? set->parts[set->count - 1].rank + 1 : set->first;
+
+    if (want == 0 || set->first + until <= next)
+        return EMS_OK;
+    until += set->first;
+    if (until - next > EMS_PART_MAX_MISSING)
+        until = next + EMS_PART_MAX_MISSING;
+    return add_missing(set, next, until, err);
+}
+
+/* A fixed width has an end, and BSD's and BusyBox's split stop there, as GNU's with -a. */
+static void find_end_of_names(struct ems_part_build *b)
+{
+    struct ems_part_set *set = b->set;
+    const struct ems_part *last = &set->parts[set->count - 1];
+    char suffix[EMS_SUFFIX_MAX];
+
+    if (set->widening || set->form != EMS_NAME_PART || last->status != EMS_PART_IS_OK ||
+        last->size != set->part_size || last->rank != b->last ||
+        ems_suffix_text(set->alphabet, false, set->width, last->rank + 1, suffix))
+        return;
+    b->out_of_names = set->expected == 0 || set->expected > set->size;
+}
+
+static int take_unfinished(struct ems_part_build *b, struct ems_error *err)
+{
+    struct ems_part_set *set = b->set;
+
+    for (size_t i = 0; i < b->unfinished_count; i++) {
+        struct ems_part_file *f = &b->unfinished[i];
+        struct ems_part *part = NULL;
+
+        for (size_t low = 0, high = set->count; low < high && part == NULL;) {
+            size_t middle = low + (high - low) / 2;
+
+            if (set->parts[middle].rank == f->rank)
+                part = &set->parts[middle];
+            else if (set->parts[middle].rank < f->rank)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        if (part == NULL || part->status == EMS_PART_IS_UNFINISHED)
+            continue;
+        if (!f->in_place && part->status != EMS_PART_IS_MISSING &&
+            part->status != EMS_PART_IS_EMPTY) {
+            ems_part_report_note(b, EMS_PART_UNFINISHED, ems_part_file_name(f),
+                                 "%s is left over from a download; %s itself is here", f->path,
+                                 part->name);
+            continue;
+        }
+        free(part->path);
+        free(part->file);
+        part->path = NULL;
+        part->size = 0;
+        part->status = EMS_PART_IS_UNFINISHED;
+        part->file = strdup(ems_part_file_name(f));
+        if (part->file == NULL)
+            return ems_fail_memory(err);
+    }
+    return EMS_OK;
+}
+
+/* Offsets, the sum, and whether anything is left to complain about. */
+static void settle(struct ems_part_set *set)
+{
+    set->size = 0;
+    set->whole = set->count > 0;
+    for (size_t i = 0; i < set->count; i++) {
+        struct ems_part *part = &set->parts[i];
+
+        part->offset = set->size;
+        if (part->status == EMS_PART_IS_STALE)
+            continue;
+        set->size += part->size;
+        set->whole &= part->status == EMS_PART_IS_OK;
+    }
+    set->proven = set->whole && set->expected > 0 && set->size == set->expected;
+    set->tail_open = set->whole && set->split && !set->proven && set->count > 1 &&
+                     set->parts[set->count - 1].size == set->part_size;
+}
+
+/* ---- sets ---- */
+
+static int take_all(struct ems_part_build *b, struct ems_error *err)
+{
+    uint64_t next = b->set->first;
+    int rc = EMS_OK;
+
+    for (size_t i = 0, n; i < b->count && rc == EMS_OK; i += n) {
+        uint64_t rank = b->files[i].rank;
+
+        for (n = 1; i + n < b->count && b->files[i + n].rank == rank; n++)
+            ;
+        rc = add_missing(b->set, next, rank, err);
+        if (rc == EMS_OK)
+            rc = take_rank(b, &b->files[i], n, err);
+        next = rank + 1;
+    }
+    /* What arrives behind the last one; with a length stated, that says more. */
+    if (rc == EMS_OK && b->set->expected == 0)
+        rc = add_missing(b->set, next, b->last + 1, err);
+    return rc;
+}
+
+static int judge(struct ems_part_build *b, struct ems_error *err)
+{
+    struct ems_part_set *set = b->set;
+    int rc;
+
+    settle(set);
+    if (set->expected == 0 && b->count > 0)
+        ems_part_walk(b);
+    else if (set->expected > 0 && set->part_size == 0 && set->split)
+        ems_part_sizes_suspect(b);
+    settle(set);
+    rc = add_tail(b, err);
+    if (rc == EMS_OK)
+        rc = take_unfinished(b, err);
+    settle(set);
+    find_end_of_names(b);
+    set->whole &= !b->out_of_names && b->other_size == 0;
+    return rc;
+}
+
+int ems_part_build_split(struct ems_part_build *b, struct ems_error *err)
+{
+    struct ems_part_set *set = b->set;
+    size_t all = b->count + b->unfinished_count;
+    uint64_t present = 0;
+    int rc;
+
+    set->split = true;
+    /* Finished and unfinished files lie behind each other in one array. */
+    if (!find_scheme(set, b->files, all))
+        return report_scheme(b, err);
+    sort_files(b);
+    for (size_t i = 0; i < all; i++)
+        if (b->files[i].rank > b->last)
+            b->last = b->files[i].rank;
+    for (size_t i = 0; i < b->count; i++)
+        present += i == 0 || b->files[i].rank != b->files[i - 1].rank;
+    if (b->count > 0)
+        look_at_files(b);
+    if (b->last + 1 - set->first > present + EMS_PART_MAX_MISSING) {
+        ems_findings_add(b->findings, EMS_PART_SCHEME, EMS_SEVERITY_ERROR, set->name, NULL,
+                         EMS_NOWHERE, NULL, "%" PRIu64 " parts of %s would be missing before %s",
+                         b->last + 1 - set->first - present, set->name,
+                         ems_part_file_name(&b->files[b->count > 0 ? b->count - 1 : 0]));
+        return EMS_OK;
+    }
+    rc = b->count > 0 ? ems_part_sizes_find(b, err) : EMS_OK;
+    if (rc == EMS_OK)
+        rc = take_all(b, err);
+    if (rc == EMS_OK)
+        rc = judge(b, err);
+    if (rc == EMS_OK)
+        ems_part_report_set(b);
+    return rc;
+}
+
+int ems_part_build_whole(struct ems_part_build *b, struct ems_error *err)
+{
+    struct ems_part_set *set = b->set;
+    struct ems_part_reader reader = EMS_PART_READER_INIT;
+    bool ours = false;
+    int rc = EMS_OK;
+
+    sort_files(b);
+    b->begins_at = EMS_NOWHERE;
+    for (size_t i = 0; i < b->count; i++) {
+        struct ems_part_file *f = &b->files[i];
+
+        ours |= f->known || ems_part_name_is_archive(set->name);
+        ems_part_look(&reader, f);
+        if (set->expected == 0 && f->looks == EMS_LOOKS_OPENPGP)
+            set->expected = ems_part_stated_size(f);
+    }
+    ems_part_reader_close(&reader);
+    /* Of several files the one that has the stated length; a single one is judged where it is read,
+     * which knows more about it. */
+    set->part_size = b->count > 1 ? set->expected : 0;
+    if (b->count > 0)
+        rc = take_rank(b, b->files, b->count, err);
+    else
+        rc = add_missing(set, 0, 1, err);
+    set->part_size = 0;
+    if (rc != EMS_OK)
+        return rc;
+    /* A stranger's empty file or web page beside the upload is nobody's fault. */
+    if (!ours && b->count > 0 && set->parts[0].status != EMS_PART_IS_CONFLICT)
+        set->parts[0].status = EMS_PART_IS_OK;
+    if (ours && b->count > 0 && set->parts[0].status == EMS_PART_IS_FOREIGN &&
+        set->parts[0].looks == EMS_LOOKS_ZIP)
+        set->parts[0].status = EMS_PART_IS_OK;
+    if (set->parts[0].status == EMS_PART_IS_TRUNCATED ||
+        (set->parts[0].status == EMS_PART_IS_FOREIGN && ems_part_is_plausible(b->files)))
+        set->parts[0].status = EMS_PART_IS_OK;
+    rc = take_unfinished(b, err);
+    settle(set);
+    if (rc == EMS_OK)
+        ems_part_report_set(b);
+    return rc;
+}
