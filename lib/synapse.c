@@ -118,6 +118,22 @@ static int see_data(struct ems_synapse *s, const uint8_t *data, size_t size, str
     return EMS_OK;
 }
 
+/* `INSERT INTO public.users ... VALUES ('@alice:example.org', ...)`: name is the table's first column
+ * in every release. Names hold no quotes (Matrix specification, appendix "User Identifiers"). */
+static void see_insert(struct ems_synapse *s, const struct ems_sql_statement *statement)
+{
+    const char *values, *name;
+
+    if (statement->table == NULL || strcmp(statement->table, "public.users") != 0)
+        return;
+    values = strstr(statement->text, "VALUES (");
+    for (; values != NULL; values = strstr(name, "\n\t(")) { /* --rows-per-insert: a row a line */
+        name = strchr(values, '(') + 1;
+        if (*name == '\'')
+            see_user(s, (const uint8_t *)name + 1, strcspn(name + 1, "'"));
+    }
+}
+
 int ems_synapse_observe(struct ems_synapse *s, const struct ems_sql_event *event,
                         struct ems_error *err)
 {
@@ -137,6 +153,8 @@ int ems_synapse_observe(struct ems_synapse *s, const struct ems_sql_event *event
         }
         if (statement->shape == EMS_SQL_COPY)
             begin_table(s, statement);
+        if (statement->shape == EMS_SQL_INSERT)
+            see_insert(s, statement);
         break;
     case EMS_SQL_ROWS:
         if (s->watched != WATCH_NONE)

@@ -86,6 +86,10 @@ sed 's/$/\r/' dump.sql >crlf.sql
 check 'CRLF throughout' 0 ems-check crlf.sql
 gzip -c dump.sql | encrypt 'correct horse' - old.sql.gz.gpg --compress-algo zip
 check 'ZIP around gzip, as old gpg writes pipes' 0 ems-check -p pass old.sql.gz.gpg
+perl -ne 'if (/^COPY (\S+) /) { $t = $1 } elsif (/^\\\.$/) { $t = "" } elsif ($t) { chomp; print "INSERT INTO $t VALUES (", join(", ", map { $_ eq "\\N" ? "NULL" : /^\d+$/ ? $_ : "\x27$_\x27" } split /\t/), ");\n" } else { print }' dump.sql >inserts.sql
+check 'a dump of INSERTs' 0 ems-check inserts.sql
+says '3 tables, 3003 rows'
+says 'Synapse homeserver example.org, 2 users'
 (gzip -c <(head -n 40 dump.sql); gzip -c <(tail -n +41 dump.sql)) >members.sql.gz
 check 'two gzip members' 0 ems-check --json members.sql.gz
 json artifact/layers/0/members 2
@@ -106,7 +110,7 @@ damaged 'flipped early' 1 pgp-modified '' "flip $x.part-aa 500"
 damaged 'flipped in the middle' 1 pgp-modified '' "flip $x.part-ad 500"
 damaged 'flipped late' 1 pgp-modified '' "flip $last -60"
 damaged 'flipped in the MDC' 1 pgp-modified '' "flip $last -5"
-damaged 'trailing garbage' 1 pgp-trailing '' "echo garbage >> $last; :"
+damaged 'trailing garbage' 1 part-foreign "$last" "echo garbage >> $last; :"
 damaged 'still arriving' 3 part-unfinished '' "mv $last $last.crdownload"
 check 'wrong passphrase' 4 ems-check -p <(echo wrong) up
 says 'pgp-passphrase'
