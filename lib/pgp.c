@@ -303,17 +303,21 @@ static int after_literal(struct message *m, struct ems_error *err)
 {
     struct ems_reader *reader = &m->levels[m->level].reader;
     struct ems_pgp_header h;
-    int rc = ems_pgp_header_next(reader, &h, err);
+    const uint8_t *data;
+    size_t have;
+    int rc;
 
+    rc = ems_reader_peek(reader, EMS_PGP_HEADER_MAX, &data, &have, err);
+    if (rc != EMS_OK)
+        return rc;
+    if (m->level == 0 && have > 0 && ems_pgp_header_parse(data, have, &h) < 0)
+        return ems_fail(err, EMS_PGP_TRAILING, "something follows the end of the message");
+    rc = ems_pgp_header_next(reader, &h, err);
     if (rc == EMS_END && m->level > 0) {
         ems_source_free(m->levels[m->level].stream);
         m->levels[m->level].stream = NULL;
         m->level--;
         return EMS_OK;
-    }
-    if (rc == EMS_PGP_MALFORMED && m->level == 0) {
-        err->code = EMS_OK;
-        return ems_fail(err, EMS_PGP_TRAILING, "something follows the end of the message");
     }
     if (rc != EMS_OK)
         return rc;
