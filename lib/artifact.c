@@ -1,6 +1,8 @@
 /* artifact.c - see artifact.h */
 #include "artifact.h"
 
+#include "artifact_manifest.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -395,8 +397,13 @@ static int run_chain(struct ems_artifact *a, struct ems_source *bottom,
                                         .no_threads = o->no_threads,
                                         .bytes_in = count};
     struct ems_chain chain;
-    int rc = ems_chain_open(&chain, bottom, &options, err);
+    int rc;
 
+    if (o->digests != NULL) {
+        options.unlocked = &o->digests->unlocked;
+        options.unpacked = &o->digests->unpacked;
+    }
+    rc = ems_chain_open(&chain, bottom, &options, err);
     if (rc == EMS_OK)
         rc = check_content(a, &chain, o, findings, err);
     ems_artifact_take_chain(a, &chain);
@@ -405,21 +412,14 @@ static int run_chain(struct ems_artifact *a, struct ems_source *bottom,
     return rc;
 }
 
-int ems_artifact_check(struct ems_artifact *a, const struct ems_part_set *set,
-                       struct ems_source *stream, const char *name,
-                       const struct ems_check_options *o, struct ems_findings *findings)
+/* Layer by layer to the end; findings and verdict. digests may be NULL. */
+static int check_layers(struct ems_artifact *a, const struct ems_part_set *set,
+                        struct ems_source *stream, const struct ems_check_options *o,
+                        struct ems_set_digests *digests, struct ems_findings *findings)
 {
     struct ems_error err = {0};
-    double start = now();
     int rc;
 
-    *a = (struct ems_artifact){.verdict = EMS_VERDICT_UNCHECKED, .set = set};
-    a->name = strdup(set != NULL ? set->name : name);
-    if (a->name == NULL) {
-        ems_source_free(stream);
-        return EMS_NO_MEMORY;
-    }
-    a->kind = ems_kind_of_name(a->name);
     if (set != NULL && !set->whole) {
         a->verdict = EMS_VERDICT_INCOMPLETE;
         a->error = EMS_PART_MISSING;
@@ -438,7 +438,8 @@ int ems_artifact_check(struct ems_artifact *a, const struct ems_part_set *set,
             return rc == EMS_NO_MEMORY ? rc : EMS_OK;
     }
     if (set != NULL)
-        stream = ems_parts_open(set, &err);
+        stream = digests != NULL ? ems_digest_open(set, digests, false, &err)
+                                 : ems_parts_open(set, &err);
     rc = stream != NULL ? run_chain(a, stream, o, findings, &err) : err.code;
     if (rc == EMS_NO_MEMORY)
         return rc;
@@ -452,8 +453,40 @@ int ems_artifact_check(struct ems_artifact *a, const struct ems_part_set *set,
     if (!a->encrypted && set != NULL && (a->is_sql || a->kind != EMS_KIND_UNKNOWN))
         ems_findings_add(findings, EMS_NOT_ENCRYPTED, EMS_SEVERITY_WARNING, a->name, NULL,
                          EMS_NOWHERE, NULL, "%s is not encrypted", a->name);
-    a->elapsed_s = now() - start;
     return EMS_OK;
+}
+
+int ems_artifact_check(struct ems_artifact *a, const struct ems_part_set *set,
+                       struct ems_source *stream, const char *name,
+                       const struct ems_check_options *o, struct ems_findings *findings)
+{
+    struct ems_set_digests own = {0}, *digests = o->digests != NULL ? &o->digests->set : NULL;
+    size_t first = findings->count;
+    double start = now();
+    int rc = EMS_OK;
+
+    *a = (struct ems_artifact){.verdict = EMS_VERDICT_UNCHECKED, .set = set};
+    a->name = strdup(set != NULL ? set->name : name);
+    if (a->name != NULL)
+        a->kind = ems_kind_of_name(a->name);
+    if (set != NULL && digests == NULL && o->manifest != NULL) {
+        digests = &own;
+        rc = ems_set_digests_init(digests, set, 0, NULL);
+    }
+    if (a->name == NULL || rc != EMS_OK) {
+        ems_source_free(stream);
+        return EMS_NO_MEMORY;
+    }
+    rc = check_layers(a, set, stream, o, digests, findings);
+    if (rc == EMS_OK && set != NULL && o->manifest != NULL) {
+        if (!ems_manifest_is_name(a->name))
+            rc = ems_artifact_match(a, digests, o, first, findings);
+        else if (o->manifest->level > 0)
+            a->verdict = EMS_VERDICT_VERIFIED; /* its end line was right */
+    }
+    ems_set_digests_release(&own);
+    a->elapsed_s = now() - start;
+    return rc == EMS_NO_MEMORY ? rc : EMS_OK;
 }
 
 void ems_artifact_release(struct ems_artifact *a)

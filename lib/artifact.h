@@ -5,6 +5,7 @@
 #define EMS_ARTIFACT_H
 
 #include "chain.h"
+#include "digest.h"
 #include "parts.h"
 #include "sqlscan.h"
 #include "synapse.h"
@@ -37,18 +38,24 @@ struct ems_artifact {
     uint64_t bytes_in, bytes_out;
     const struct ems_part_set *set; /* borrowed; NULL for standard input */
     bool encrypted, gzipped, is_sql;
+    bool in_manifest;   /* all of its bytes are as the manifest says */
     bool for_recipient; /* encrypted to the key asked for, and readable with no other */
     enum ems_content content;
     struct ems_pgp_facts pgp;
     struct ems_inflate_facts gzip;
     struct ems_sql_facts sql; /* tables owned by the artifact */
     struct ems_synapse synapse;
-    char *staged;     /* database that it was restored into, or NULL */
+    char *staged; /* database that it was restored into, or NULL */
     double elapsed_s;
 };
 
-/* Called now and then while bytes are read; a code other than EMS_OK stops the work with it. */
-typedef int ems_tick_fn(void *context, struct ems_error *);
+/* What a manifest records of an artifact besides its facts (manifest.h). */
+struct ems_artifact_digests {
+    struct ems_set_digests set;           /* initialised and released by the caller */
+    struct ems_sha256 unlocked, unpacked; /* of what OpenPGP and gzip gave; done at their end */
+};
+
+struct ems_manifest;
 
 struct ems_check_options {
     struct ems_pgp_secrets *secrets;
@@ -56,8 +63,11 @@ struct ems_check_options {
     const struct ems_pgp_recipient_keys *recipient; /* that the upload must be for, or NULL */
     bool recipient_only; /* nothing to decrypt with: look at the recipients and leave it at that */
     bool no_threads;
-    _Atomic uint64_t *bytes_in; /* progress; may be NULL */
-    ems_tick_fn *tick;          /* may be NULL */
+    struct ems_manifest
+        *manifest; /* of the upload: what is read is compared with it; may be NULL */
+    struct ems_artifact_digests *digests; /* to be filled in while it is read; may be NULL */
+    _Atomic uint64_t *bytes_in;           /* progress; may be NULL */
+    ems_tick_fn *tick;                    /* may be NULL */
     void *tick_context;
 };
 
@@ -84,7 +94,8 @@ int ems_artifact_check(struct ems_artifact *, const struct ems_part_set *set,
  */
 void ems_artifact_fail(struct ems_artifact *, const struct ems_error *, struct ems_findings *);
 
-/* The same for the outcome of pulling a chain's content oneself (ems-decrypt): facts to artifact. */
+/* The same for the outcome of pulling a chain's content oneself (ems-decrypt): facts to artifact.
+ */
 void ems_artifact_take_chain(struct ems_artifact *, const struct ems_chain *);
 
 /* Copies the scanner's facts, so that they outlive it. EMS_OK or EMS_NO_MEMORY. */

@@ -5,6 +5,7 @@
 #include "relay.h"
 #include "sqlscan.h"
 
+#include <gcrypt.h>
 #include <string.h>
 
 /* ---- peek ---- */
@@ -60,6 +61,14 @@ static struct ems_source *finish_layer(struct ems_source *src, const struct ems_
     return ems_peek_open(src, err);
 }
 
+static struct ems_source *digest_layer(struct ems_source *src, struct ems_sha256 *sha256,
+                                       struct ems_error *err)
+{
+    if (sha256 == NULL)
+        return src;
+    return ems_observe_digest_open(src, GCRY_MD_SHA256, sha256->bytes, &sha256->done, err);
+}
+
 static enum ems_content classify(const uint8_t *head, size_t size)
 {
     static const char sqlite[] = "SQLite format 3";
@@ -95,7 +104,7 @@ int ems_chain_open(struct ems_chain *chain, struct ems_source *bottom,
                                       .facts = &chain->pgp};
 
         chain->encrypted = true;
-        src = finish_layer(ems_pgp_open(src, &pgp, err), o, err);
+        src = finish_layer(digest_layer(ems_pgp_open(src, &pgp, err), o->unlocked, err), o, err);
         if (src == NULL || ems_peek(src, 2, &head, &have, err) != EMS_OK)
             goto fail;
         chain->unlocked = src;
@@ -104,7 +113,8 @@ int ems_chain_open(struct ems_chain *chain, struct ems_source *bottom,
         struct ems_inflate_options gzip = {.facts = &chain->gzip};
 
         chain->gzipped = true;
-        src = finish_layer(ems_inflate_open(src, &gzip, err), o, err);
+        src =
+            finish_layer(digest_layer(ems_inflate_open(src, &gzip, err), o->unpacked, err), o, err);
         if (src == NULL)
             goto fail;
     }

@@ -9,6 +9,7 @@
 #ifndef EMS_CHAIN_H
 #define EMS_CHAIN_H
 
+#include "digest.h"
 #include "inflate.h"
 #include "pgp.h"
 #include "source.h"
@@ -24,9 +25,11 @@ enum ems_content {
 struct ems_chain_options {
     struct ems_pgp_secrets *secrets;
     bool allow_no_integrity;
-    bool keep_gzip;  /* stop below gzip: ems-decrypt gives back what was encrypted */
-    bool no_threads; /* no relays; same result */
+    bool keep_gzip;             /* stop below gzip: ems-decrypt gives back what was encrypted */
+    bool no_threads;            /* no relays; same result */
     _Atomic uint64_t *bytes_in; /* counts raw bytes as they are read; may be NULL */
+    /* SHA-256 of what the layers give, done at their end; may be NULL. */
+    struct ems_sha256 *unlocked, *unpacked;
 };
 
 /* Start with {0}. Must stay where it is while it is open (stages write into it). */

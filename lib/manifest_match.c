@@ -199,23 +199,17 @@ int ems_manifest_match_set(struct ems_manifest *m, const struct ems_part_set *se
 
 /* ---- the end ---- */
 
-/* Is what this entry names here in the other form: the parts' whole, or the whole's parts? */
-static bool is_covered(const struct ems_manifest *m, const struct ems_manifest_entry *e)
+/* The artifact that an entry is a part of; false if it is none. */
+static bool owner_of(const struct ems_manifest_entry *e, char owner[EMS_MANIFEST_NAME_MAX + 1])
 {
-    const struct ems_manifest_entry *whole;
-    char stem[EMS_MANIFEST_NAME_MAX + 1];
-    size_t n;
+    const char *from = e->of != NULL ? e->of : e->name;
+    size_t n = e->of != NULL ? strlen(e->of) : ems_manifest_part_stem(e->name);
 
-    if (e->parts > 0)
-        return true; /* they are listed, and said for themselves */
-    n = e->of != NULL ? strlen(e->of) : ems_manifest_part_stem(e->name);
     if (n == 0 || n > EMS_MANIFEST_NAME_MAX)
         return false;
-    memcpy(stem, e->of != NULL ? e->of : e->name, n);
-    stem[n] = '\0';
-    whole = ems_manifest_find(m, stem);
-    /* It was compared, as a file or because all its parts are here. */
-    return whole != NULL && whole->state != EMS_MANIFEST_UNSEEN;
+    memcpy(owner, from, n);
+    owner[n] = '\0';
+    return true;
 }
 
 size_t ems_manifest_match_end(struct ems_manifest *m, struct ems_findings *findings)
@@ -223,13 +217,20 @@ size_t ems_manifest_match_end(struct ems_manifest *m, struct ems_findings *findi
     size_t missing = 0;
 
     for (size_t i = 0; i < m->entry_count; i++) {
-        const struct ems_manifest_entry *e = &m->entries[i];
+        const struct ems_manifest_entry *e = &m->entries[i], *whole = NULL;
+        char owner[EMS_MANIFEST_NAME_MAX + 1];
+        bool is_part = owner_of(e, owner);
 
-        if (e->state != EMS_MANIFEST_UNSEEN || is_covered(m, e) || ems_manifest_is_name(e->name))
+        /* What has parts leaves it to them to be missed; a part is not missed if the whole was
+         * compared, as a file or because all its parts are here. */
+        if (is_part)
+            whole = ems_manifest_find(m, owner);
+        if (e->state != EMS_MANIFEST_UNSEEN || e->parts > 0 || ems_manifest_is_name(e->name) ||
+            (whole != NULL && whole->state != EMS_MANIFEST_UNSEEN))
             continue;
         missing++;
         to_resend(ems_findings_add(findings, EMS_MANIFEST_MISSING, EMS_SEVERITY_ERROR,
-                                   e->of != NULL ? e->of : e->name, e->name, EMS_NOWHERE, NULL,
+                                   is_part ? owner : e->name, e->name, EMS_NOWHERE, NULL,
                                    "%s is in the manifest, but not here", e->name));
     }
     return missing;

@@ -299,7 +299,7 @@ static int finish(struct text *t, struct ems_error *err)
 static void warn(const struct ems_manifest_reader *r, int code, const char *message)
 {
     if (r->findings != NULL)
-        ems_findings_add(r->findings, code, EMS_SEVERITY_WARNING, r->name, NULL, EMS_NOWHERE, NULL,
+        ems_findings_add(r->findings, code, EMS_SEVERITY_WARNING, r->name, NULL, EMS_NOWHERE, "",
                          "%s", message);
 }
 

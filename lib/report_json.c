@@ -144,6 +144,8 @@ static int json_artifact(const struct ems_artifact *a, struct ems_buf *out, stru
     json_object_set_new(o, "bytes_out", number(a->bytes_out));
     json_object_set_new(o, "parts", parts);
     json_object_set_new(o, "layers", layers);
+    if (a->in_manifest)
+        json_object_set_new(o, "manifest", json_string("proven"));
     if (a->staged != NULL)
         json_object_set_new(o, "database", json_string(a->staged));
     return emit(o, out, err);

@@ -1,6 +1,8 @@
 /* cli.c - options and the frame of a run; see cli.h */
 #include "cli.h"
 
+#include "manifest.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -25,6 +27,10 @@ enum {
     OPT_EMBEDDED,
     OPT_SERVER_NAME,
     OPT_RECIPIENT_KEY,
+    OPT_BLOCKS,
+    OPT_NO_INNER,
+    OPT_FAST,
+    OPT_LISTING,
     OPT_PROGRESS,
     OPT_COLOR,
 };
@@ -69,8 +75,20 @@ static const struct {
     {{"database", required_argument, NULL, 'd'},
      CLI_SERVER,
      "-d, --database=NAME         name of the staging database"},
+    {{"blocks", no_argument, NULL, OPT_BLOCKS},
+     CLI_MANIFEST,
+     "    --blocks                create: also a checksum of every 4 MiB of unsplit files"},
+    {{"no-inner", no_argument, NULL, OPT_NO_INNER},
+     CLI_MANIFEST,
+     "    --no-inner              create: nothing about what lies inside the encryption"},
+    {{"fast", no_argument, NULL, OPT_FAST},
+     CLI_MANIFEST,
+     "    --fast                  verify: compare names and sizes only"},
+    {{"listing", required_argument, NULL, OPT_LISTING},
+     CLI_MANIFEST,
+     "    --listing=FILE          verify: compare with the output of rclone lsjson --hash"},
     {{"jobs", required_argument, NULL, 'j'},
-     CLI_SERVER,
+     CLI_SERVER | CLI_MANIFEST,
      "-j, --jobs=N                workers (default: number of processors)"},
     {{"server-name", required_argument, NULL, OPT_SERVER_NAME},
      CLI_NAME,
@@ -205,6 +223,18 @@ static int take_option(struct cli *cli, int c, const char *value)
         break;
     case OPT_RECIPIENT_KEY:
         cli->recipient_key = value;
+        break;
+    case OPT_BLOCKS:
+        cli->blocks = true;
+        break;
+    case OPT_NO_INNER:
+        cli->no_inner = true;
+        break;
+    case OPT_FAST:
+        cli->fast = true;
+        break;
+    case OPT_LISTING:
+        cli->listing = value;
         break;
     case OPT_JSON:
         cli->json = true;
@@ -420,6 +450,25 @@ bool cli_resolve(struct cli *cli, struct ems_upload *upload)
     return false;
 }
 
+void cli_load_manifest(struct cli *cli, const struct ems_upload *upload)
+{
+    const struct ems_part_set *set = ems_manifest_of_upload(upload);
+    struct ems_error err = {0};
+
+    if (set == NULL)
+        return;
+    if (ems_manifest_read(&cli->manifest, ems_parts_open(set, &err), set->name,
+                          &cli->report.findings, &err) != EMS_OK)
+        ems_findings_add(&cli->report.findings, err.code, EMS_SEVERITY_ERROR, set->name, set->name,
+                         EMS_NOWHERE, NULL, "%s", err.text);
+}
+
+void cli_end_manifest(struct cli *cli)
+{
+    if (cli->manifest != NULL)
+        ems_manifest_match_end(cli->manifest, &cli->report.findings);
+}
+
 struct ems_check_options cli_check_options(struct cli *cli)
 {
     return (struct ems_check_options){.secrets = cli->secrets,
@@ -429,6 +478,7 @@ struct ems_check_options cli_check_options(struct cli *cli)
                                           cli->recipient != NULL && cli->secret_key_count == 0 &&
                                           cli->passphrase_file == NULL && cli->passphrase_fd < 0,
                                       .no_threads = sysconf(_SC_NPROCESSORS_ONLN) < 2,
+                                      .manifest = cli->manifest,
                                       .bytes_in = &cli->bytes_done,
                                       .tick = cli_tick,
                                       .tick_context = cli};
@@ -504,6 +554,7 @@ int cli_finish(struct cli *cli, bool stdout_is_data)
     ems_report_release(&cli->report);
     ems_pgp_secrets_free(cli->secrets);
     ems_pgp_recipient_keys_free(cli->recipient);
+    ems_manifest_free(cli->manifest);
     free(cli->epilogue);
     if (caught_signal != 0) {
         signal(caught_signal, SIG_DFL);

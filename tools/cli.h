@@ -16,6 +16,7 @@ enum {
     CLI_SERVER = 1 << 2,    /* --dsn, --embedded, -d, -j, -f */
     CLI_NAME = 1 << 3,      /* --server-name */
     CLI_RECIPIENT = 1 << 4, /* --recipient-key */
+    CLI_MANIFEST = 1 << 5,  /* --blocks, --no-inner, --fast, --listing, -j */
 };
 
 struct cli_tool {
@@ -33,12 +34,12 @@ enum cli_when { CLI_AUTO, CLI_ALWAYS, CLI_NEVER };
 struct cli {
     const struct cli_tool *tool;
     const char *passphrase_file, *key_passphrase_file, *output, *dsn, *embedded, *database,
-        *server_name, *recipient_key;
+        *server_name, *recipient_key, *listing;
     const char *secret_keys[CLI_MAX_KEYS];
     size_t secret_key_count;
     int passphrase_fd; /* -1: none */
     unsigned jobs;
-    bool json, allow_no_integrity, force, quiet, verbose;
+    bool json, allow_no_integrity, force, quiet, verbose, blocks, no_inner, fast;
     enum cli_when progress, color;
     const char *const *paths;
     size_t path_count;
@@ -47,6 +48,7 @@ struct cli {
     struct ems_report report;
     struct ems_pgp_secrets *secrets;
     struct ems_pgp_recipient_keys *recipient;
+    struct ems_manifest *manifest; /* of the upload, or NULL */
     double started;
     char *epilogue; /* printed after a good text report; freed by cli_finish */
     _Atomic uint64_t bytes_done;
@@ -84,6 +86,13 @@ void cli_fail(struct cli *, const struct ems_error *);
 
 /* Resolve the paths of the command line into upload. False after a failure (it is a finding). */
 bool cli_resolve(struct cli *, struct ems_upload *);
+
+/* If the upload has a manifest: read it, so that cli_check_options has every artifact compared with
+ * it. What is wrong with the manifest is a finding. */
+void cli_load_manifest(struct cli *, const struct ems_upload *);
+
+/* After all artifacts: what the manifest lists and nobody brought is a finding. */
+void cli_end_manifest(struct cli *);
 
 /* Options for ems_artifact_check as the command line says. */
 struct ems_check_options cli_check_options(struct cli *);

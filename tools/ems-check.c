@@ -45,9 +45,11 @@ int main(int argc, char **argv)
             else
                 check_one(&cli, NULL, stream, name);
         } else if (cli_resolve(&cli, &upload)) {
+            cli_load_manifest(&cli, &upload);
             for (size_t i = 0; i < upload.count; i++)
                 if (!check_one(&cli, &upload.sets[i], NULL, upload.sets[i].name))
                     break;
+            cli_end_manifest(&cli);
         }
     }
     status = cli_finish(&cli, false);

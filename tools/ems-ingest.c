@@ -20,9 +20,12 @@ int main(int argc, char **argv)
 
     if (status >= 0)
         return status;
-    if (cli_load_secrets(&cli) == 0 && cli_resolve(&cli, &upload))
+    if (cli_load_secrets(&cli) == 0 && cli_resolve(&cli, &upload)) {
+        cli_load_manifest(&cli, &upload);
         for (size_t i = 0; i < upload.count && !cli.report.findings.out_of_memory; i++)
             server_check_and_restore(&cli, &upload.sets[i], false, &staging);
+        cli_end_manifest(&cli);
+    }
     ems_staging_close(staging);
     status = cli_finish(&cli, false);
     ems_upload_release(&upload);

@@ -1,0 +1,84 @@
+/* artifact_manifest.c - see artifact_manifest.h */
+#include "artifact_manifest.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Did the chain get to see every part? */
+static bool all_done(const struct ems_part_set *set, const struct ems_set_digests *digests)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (set->parts[i].path != NULL && set->parts[i].status != EMS_PART_IS_STALE &&
+            !digests->parts[i].done)
+            return false;
+    return !set->whole || digests->whole.done;
+}
+
+static int read_rest(struct ems_artifact *a, struct ems_set_digests *digests,
+                     const struct ems_check_options *o, struct ems_findings *findings)
+{
+    struct ems_digest_job job = {.set = a->set, .digests = digests};
+    struct ems_digest_options options = {
+        .threads = 1, .tick = o->tick, .tick_context = o->tick_context};
+    struct ems_error err = {0};
+    int rc = ems_digest_run(&job, 1, &options, &err);
+
+    if (rc != EMS_OK)
+        return rc;
+    if (job.error.code != EMS_OK && a->error == EMS_OK)
+        ems_artifact_fail(a, &job.error, findings);
+    return EMS_OK;
+}
+
+/* What decoding found, findings first..end-1, now that the manifest has told more. */
+static void settle_findings(const struct ems_artifact *a, const struct ems_manifest_verdict *v,
+                            struct ems_findings *findings, size_t first, size_t end)
+{
+    for (size_t i = first; i < end; i++) {
+        struct ems_finding *f = &findings->items[i];
+
+        if (!f->resend || ems_code_exit(f->code) != 1)
+            continue;
+        if (v->bad > 0) {
+            f->resend = false; /* a suspect; the proven ones follow */
+        } else if (v->whole && a->encrypted) {
+            static const char advice[] =
+                "Every byte is as the customer's manifest says, so the file was already like this "
+                "there: make the export again, and encrypt it again.";
+            char *copy = strdup(advice);
+
+            free(f->part);
+            f->part = NULL;
+            if (copy != NULL) {
+                free(f->advice);
+                f->advice = copy;
+            }
+        }
+    }
+}
+
+int ems_artifact_match(struct ems_artifact *a, struct ems_set_digests *digests,
+                       const struct ems_check_options *o, size_t first,
+                       struct ems_findings *findings)
+{
+    struct ems_manifest_verdict v;
+    size_t decoded;
+    int rc = EMS_OK;
+
+    if (!all_done(a->set, digests) && ems_code_exit(a->error) != 75)
+        rc = read_rest(a, digests, o, findings);
+    decoded = findings->count;
+    if (rc == EMS_OK)
+        rc = ems_manifest_match_set(o->manifest, a->set, digests, &v, findings);
+    if (rc != EMS_OK)
+        return rc;
+    settle_findings(a, &v, findings, first, decoded);
+    a->in_manifest = v.whole;
+    if (v.bad > 0 && a->verdict != EMS_VERDICT_UNDECRYPTABLE) {
+        a->verdict = EMS_VERDICT_DAMAGED;
+        a->error = a->error != EMS_OK ? a->error : EMS_MANIFEST_DIGEST;
+    } else if (v.whole && a->verdict == EMS_VERDICT_UNCHECKED && a->error == EMS_OK) {
+        a->verdict = EMS_VERDICT_VERIFIED; /* a plain file has no other layer */
+    }
+    return EMS_OK;
+}
