@@ -110,6 +110,12 @@ gcry_mpi_t ems_pgp_pk_scan_secret(const struct ems_pgp_key *key, unsigned i)
     return scan(key->secret + key->parts[i].at, key->parts[i].size);
 }
 
+/* Primes are; and libgcrypt ends the process when it has to divide by zero. */
+static bool is_odd(gcry_mpi_t mpi)
+{
+    return gcry_mpi_test_bit(mpi, 0) != 0;
+}
+
 /* Decrypt; the value, padded on the left to `size` octets, goes to out (secure memory). */
 int ems_pgp_pk_decrypt(gcry_sexp_t data, gcry_sexp_t secret, uint8_t *out, size_t size,
                        struct ems_error *err)
@@ -190,7 +196,7 @@ static int open_rsa(const struct ems_pgp_pkesk *p, const struct ems_pgp_key *key
     if (block == NULL || n == NULL || e == NULL || d == NULL || q1 == NULL || q2 == NULL ||
         u == NULL)
         rc = ems_fail_memory(err);
-    else if (a == NULL || gcry_mpi_cmp(a, n) >= 0)
+    else if (a == NULL || !is_odd(n) || !is_odd(q1) || !is_odd(q2) || gcry_mpi_cmp(a, n) >= 0)
         rc = ems_pgp_pk_refuse(err);
     /* OpenPGP's u is p^-1 mod q, as libgcrypt wants it. */
     else if (gcry_sexp_build(&secret, NULL, "(private-key(rsa(n%m)(e%m)(d%m)(p%m)(q%m)(u%m)))", n,
@@ -230,7 +236,8 @@ static int open_elgamal(const struct ems_pgp_pkesk *p, const struct ems_pgp_key 
     block = gcry_calloc_secure(1, bytes + 1);
     if (block == NULL || prime == NULL || g == NULL || y == NULL || x == NULL)
         rc = ems_fail_memory(err);
-    else if (a == NULL || b == NULL || gcry_mpi_cmp(a, prime) >= 0 || gcry_mpi_cmp(b, prime) >= 0)
+    else if (a == NULL || b == NULL || !is_odd(prime) || gcry_mpi_cmp(a, prime) >= 0 ||
+             gcry_mpi_cmp(b, prime) >= 0)
         rc = ems_pgp_pk_refuse(err);
     else if (gcry_sexp_build(&secret, NULL, "(private-key(elg(p%m)(g%m)(y%m)(x%m)))", prime, g, y,
                              x) != 0 ||
