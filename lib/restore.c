@@ -26,10 +26,17 @@ enum {
     HEAD_BYTES = 64, /* of a statement, for messages */
 };
 
+enum sort {
+    PLAIN,
+    ROWS, /* INSERT: the answer says how many */
+    SLOW, /* reads a whole table */
+    OURS, /* not of the dump */
+};
+
 /* A statement whose answer has not been read yet. */
 struct sent {
     uint64_t line;
-    bool insert;
+    enum sort sort;
     char head[HEAD_BYTES];
 };
 
@@ -86,8 +93,8 @@ static int check_answer(struct restore *r, const struct sent *s, PGresult *answe
 
     if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
         return fail_statement(r, s, answer, err);
-    r->result->statements++;
-    if (!s->insert)
+    r->result->statements += s->sort != OURS;
+    if (s->sort != ROWS)
         return EMS_OK;
     rows = strtoull(PQcmdTuples(answer), NULL, 10);
     if (rows == 0)
@@ -124,15 +131,33 @@ static int drain(struct restore *r, struct ems_error *err)
     return rc;
 }
 
+/* The beginning of a statement on one line, for messages. */
+static void take_head(const char *sql, size_t size, char *head)
+{
+    char line[HEAD_BYTES];
+    size_t used = 0;
+
+    for (size_t i = 0; i < size && used < sizeof line; i++) {
+        bool blank = sql[i] == ' ' || sql[i] == '\n' || sql[i] == '\t';
+
+        if (!blank)
+            line[used++] = sql[i];
+        else if (used > 0 && line[used - 1] != ' ')
+            line[used++] = ' ';
+    }
+    ems_printable(line, used, head, HEAD_BYTES);
+}
+
 /* The extended protocol takes one command in a string, so nothing can be smuggled in with it. */
-static int send_sql(struct restore *r, const char *sql, size_t size, uint64_t line, bool insert,
-                    size_t limit, struct ems_error *err)
+static int send_sql(struct restore *r, const char *sql, size_t size, uint64_t line, enum sort sort,
+                    struct ems_error *err)
 {
     struct sent *s = &r->queue[r->queued];
+    const size_t limit = sort == SLOW ? QUEUE_SLOW : QUEUE_LENGTH;
 
     s->line = line;
-    s->insert = insert;
-    ems_printable(sql, size < HEAD_BYTES ? size : HEAD_BYTES, s->head, sizeof s->head);
+    s->sort = sort;
+    take_head(sql, size, s->head);
     if ((r->queued == 0 && PQenterPipelineMode(r->conn) != 1) ||
         PQsendQueryParams(r->conn, sql, 0, NULL, NULL, NULL, NULL, 0) != 1)
         return fail_statement(r, s, NULL, err);
@@ -162,7 +187,7 @@ static int follow_setting(struct restore *r, const struct ems_sql_statement *s,
         sql = qualified;
     else
         return EMS_OK;
-    return send_sql(r, sql, strlen(sql), s->line, false, QUEUE_LENGTH, err);
+    return send_sql(r, sql, strlen(sql), s->line, OURS, err);
 }
 
 /* ---- COPY ---- */
@@ -349,6 +374,7 @@ static int end_block(struct restore *r, const struct ems_sql_event *ev, struct e
 {
     int rc = r->copying ? end_command(r, err) : EMS_OK;
 
+    r->result->statements += rc == EMS_OK;
     if (rc == EMS_OK && r->block_rows != ev->rows)
         rc = ems_fail(err, EMS_RESTORE_FAILED,
                       "line %llu: the dump holds %llu rows of %s, but the server took %llu",
@@ -398,16 +424,16 @@ static int act_on_statement(struct restore *r, const struct ems_sql_statement *s
         return begin_block(r, s, err);
     case EMS_SQL_CREATE_TABLE:
         r->result->tables++;
-        return send_sql(r, s->text, s->size, s->line, false, QUEUE_LENGTH, err);
+        return send_sql(r, s->text, s->size, s->line, PLAIN, err);
     case EMS_SQL_INSERT:
-        return send_sql(r, s->text, s->size, s->line, true, QUEUE_LENGTH, err);
+        return send_sql(r, s->text, s->size, s->line, ROWS, err);
     case EMS_SQL_ADD_KEY:
     case EMS_SQL_CREATE_INDEX:
     case EMS_SQL_ADD_CHECK:
     case EMS_SQL_ADD_FOREIGN_KEY:
-        return send_sql(r, s->text, s->size, s->line, false, QUEUE_SLOW, err);
+        return send_sql(r, s->text, s->size, s->line, SLOW, err);
     default:
-        return send_sql(r, s->text, s->size, s->line, false, QUEUE_LENGTH, err);
+        return send_sql(r, s->text, s->size, s->line, PLAIN, err);
     }
 }
 
@@ -430,6 +456,16 @@ static int act(struct restore *r, const struct ems_sql_event *ev, struct ems_err
     return ems_fail(err, EMS_INTERNAL, "restore: unknown event %d", (int)ev->kind);
 }
 
+/* For the questions that follow: autovacuum would come too late. A tenth of the usual sample is
+ * enough to choose plans by, and the usual one would take a tenth of the whole restore. */
+static int analyze(struct restore *r, struct ems_error *err)
+{
+    int rc = ems_pq_run(r->conn, "set up the restore's session", err,
+                        "SET default_statistics_target = 10");
+
+    return rc == EMS_OK ? ems_pq_run(r->conn, "analyze the database", err, "ANALYZE") : rc;
+}
+
 /* The dump is proven to its end, and everything in it was sent. */
 static int settle(struct restore *r, struct ems_error *err)
 {
@@ -440,6 +476,9 @@ static int settle(struct restore *r, struct ems_error *err)
     if (rc == EMS_OK && r->result->rows != facts->rows)
         rc = ems_fail(err, EMS_RESTORE_FAILED, "the dump holds %llu rows, but the server took %llu",
                       (unsigned long long)facts->rows, (unsigned long long)r->result->rows);
+    if (rc == EMS_OK && r->result->statements != facts->sent)
+        rc = ems_fail(err, EMS_INTERNAL, "restore: %llu of %llu statements were sent",
+                      (unsigned long long)r->result->statements, (unsigned long long)facts->sent);
     if (rc != EMS_OK)
         return rc;
     /* Deferred constraints are checked here. A transaction that failed answers ROLLBACK, and that
@@ -451,8 +490,7 @@ static int settle(struct restore *r, struct ems_error *err)
     else if (strcmp(PQcmdStatus(answer), "COMMIT") != 0)
         rc = ems_fail(err, EMS_RESTORE_FAILED, "the server rolled the restore back");
     PQclear(answer);
-    /* For the questions that follow; autovacuum would need minutes to come by. */
-    return rc == EMS_OK ? ems_pq_run(r->conn, "analyze the database", err, "ANALYZE") : rc;
+    return rc == EMS_OK ? analyze(r, err) : rc;
 }
 
 int ems_restore_run(struct ems_sqlscan *scan, struct ems_staging *staging,

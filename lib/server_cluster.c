@@ -35,7 +35,8 @@ struct ems_cluster {
     char bindir[4096];
     struct ems_buf conninfo;
     int dir_fd, lock_fd; /* -1: not open */
-    pid_t server;        /* 0: not started here */
+    pid_t server;        /* 0: not started here, or ended */
+    bool started;        /* here */
     unsigned jobs;
 };
 
@@ -346,7 +347,7 @@ static void choose_settings(const struct ems_cluster *c, struct settings *s)
     set(s, "jit=off");
     set(s, "shared_buffers=%luMB", clamp(memory_mb / 8, 32, 1024));
     set(s, "maintenance_work_mem=%luMB", clamp(memory_mb / 8 / c->jobs, 64, 1024));
-    set(s, "max_parallel_maintenance_workers=%lu", clamp(cpus / c->jobs, 1, 4));
+    set(s, "max_parallel_maintenance_workers=%lu", clamp(cpus - 1, 1, 4));
     set(s, "max_parallel_workers=%lu", cpus);
     set(s, "max_worker_processes=%lu", cpus + 4);
     set(s, "max_connections=%u", c->jobs + 20);
@@ -381,8 +382,10 @@ static int try_start(struct ems_cluster *c, const struct settings *s, int log_fd
             return ems_fail(err, EMS_SERVER_ERROR, "the embedded server ended with %s: %s",
                             ems_spawn_describe(status, how), log_reason(c, reason, sizeof reason));
         }
-        if (PQping(ems_cluster_conninfo(c)) == PQPING_OK)
+        if (PQping(ems_cluster_conninfo(c)) == PQPING_OK) {
+            c->started = true;
             return EMS_OK;
+        }
     }
     return ems_fail(err, EMS_SERVER_ERROR, "the embedded server did not start in %d s: %s",
                     START_MS / 1000, log_reason(c, reason, sizeof reason));
@@ -511,6 +514,15 @@ void ems_cluster_close(struct ems_cluster *c)
     free(c);
 }
 
+bool ems_cluster_is_running(struct ems_cluster *c)
+{
+    int status;
+
+    if (c->server != 0 && ems_spawn_wait(c->server, 0, &status))
+        c->server = 0;
+    return !c->started || c->server != 0;
+}
+
 const char *ems_cluster_conninfo(const struct ems_cluster *c)
 {
     return (const char *)c->conninfo.data;
@@ -550,7 +562,7 @@ void ems_cluster_howto(const struct ems_cluster *c, const char *database, char *
     /* pg_ctl wants a working directory that its user may enter. */
     if (c->user.change)
         snprintf(as, sizeof as, "cd / && runuser -u %s -- ", c->user.name);
-    if (c->server == 0)
+    if (!c->started)
         snprintf(out, out_size, "%s", look);
     else
         snprintf(out, out_size, "%s%s -D %s -l %s start\n%s%s%s -D %s stop\n", as, pg_ctl, data,

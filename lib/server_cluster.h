@@ -35,6 +35,9 @@ int ems_cluster_open(const char *dir, const char *run_as, unsigned jobs, struct 
 /* Stops the server if it was started here, and waits for its end. NULL allowed. */
 void ems_cluster_close(struct ems_cluster *);
 
+/* False if the server was started here and has ended by itself. */
+bool ems_cluster_is_running(struct ems_cluster *);
+
 /* How to connect to it as its superuser. Owned by the cluster. */
 const char *ems_cluster_conninfo(const struct ems_cluster *);
 

@@ -121,6 +121,8 @@ static bool revive_admin(struct ems_staging *st)
         PQclear(answer);
         if (alive)
             return true;
+        if (st->cluster != NULL && !ems_cluster_is_running(st->cluster))
+            return false;
         PQreset(st->admin);
         if (PQstatus(st->admin) == CONNECTION_OK && prepare_admin(st, &ignored) == EMS_OK)
             return true;
