@@ -270,7 +270,7 @@ int ems_sql_lex_feed(struct ems_sql_lex *lex, const uint8_t *data, size_t size, 
 {
     struct ems_error failure = {0};
     uint64_t line = lex->line;
-    size_t i = 0;
+    size_t i = 0, seen = 0; /* used, and looked at */
     int rc = EMS_OK;
 
     *event = EMS_SQL_LEX_MORE;
@@ -280,10 +280,11 @@ int ems_sql_lex_feed(struct ems_sql_lex *lex, const uint8_t *data, size_t size, 
 
         if (n > 0) {
             rc = ems_sql_lex_put(lex, data + i, n, &failure);
-            i += n;
+            seen = i += n;
             lex->line_start = false;
             continue;
         }
+        seen = i + 1;
         rc = step(lex, data[i], &again, event, &failure);
         if (again)
             continue;
@@ -300,7 +301,7 @@ int ems_sql_lex_feed(struct ems_sql_lex *lex, const uint8_t *data, size_t size, 
     }
     *used = i;
     /* Bad bytes say more than what the lexer made of them. */
-    if (check_encoding(lex, data, i < size && rc != EMS_OK ? i + 1 : i, line, err) != EMS_OK)
+    if (check_encoding(lex, data, rc != EMS_OK ? seen : i, line, err) != EMS_OK)
         return EMS_SQL_ENCODING;
     if (rc != EMS_OK && failure.code != EMS_OK)
         return ems_fail(err, failure.code, "%s", failure.text);

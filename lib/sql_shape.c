@@ -455,6 +455,9 @@ int ems_sql_shaper_finish(struct ems_sql_shaper *s, struct ems_sql_lex *lex, str
     s->rendered.size = 0;
     if (s->insert.state != 0) {
         rc = finish_insert(s, lex, err);
+    } else if (s->tokens.count == 0) {
+        rc = ems_fail(err, EMS_SQL_REFUSED, "line %llu: an empty statement",
+                      (unsigned long long)lex->statement_line);
     } else {
         rc = ems_sql_parse_begin(&s->parse, &s->tokens, &lex->text, err);
         s->parse.catalog = &s->catalog;

@@ -281,7 +281,7 @@ static void test_hostile_patterns_are_linear(void)
                                            (whole ? 1u << 16 : 1u << 19) / strlen(cases[i].unit));
             struct ems_buf out;
             struct ems_error err = {0};
-            int rc = lex_all(text.data, text.size, whole ? 1 : 0, false, whole, &out, &err);
+            int rc = lex_all(text.data, text.size, whole ? 1 : 4096, false, whole, &out, &err);
 
             CU_ASSERT(rc == EMS_OK || rc == EMS_SQL_REFUSED);
             ems_buf_release(&text);

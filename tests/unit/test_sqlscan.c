@@ -421,7 +421,7 @@ static void test_threats(void)
         {"UPDATE public.t SET a = 'x';\n", EMS_SQL_REFUSED, "not a statement", 0},
         {"BEGIN;\n", EMS_SQL_REFUSED, "not a statement", 0},
         {"COMMIT;\n", EMS_SQL_REFUSED, "not a statement", 0},
-        {";\n", EMS_SQL_REFUSED, "not a statement", 0},
+        {";\n", EMS_SQL_REFUSED, "line 8: an empty statement", 0},
         {"REINDEX SYSTEM d;\n", EMS_SQL_REFUSED, "not a statement", 0},
         {"SELECT pg_catalog.pg_terminate_backend(1);\n", EMS_SQL_REFUSED, "not a statement", 0},
         {"SELECT 1;\n", EMS_SQL_REFUSED, "not a statement", 0},

@@ -1,0 +1,76 @@
+/*
+ * The dump scanner on any text, whole and in pieces: the same verdict, the same words, the same
+ * statements and rows; and what it lets through never holds what must not be sent.
+ */
+#include "fuzz.h"
+
+#include "bytes.h"
+#include "sqlscan.h"
+
+#include <string.h>
+
+struct outcome {
+    int code;
+    struct ems_error err;
+    struct ems_buf out;
+    uint64_t rows, statements;
+};
+
+/* A statement that is sent is one of the shapes; by its first word at least that is easy to see. */
+static bool may_be_sent(const struct ems_sql_statement *st)
+{
+    static const char *const words[] = {"CREATE", "ALTER", "COPY", "INSERT", "SELECT", "COMMENT"};
+
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strncasecmp(st->text, words[i], strlen(words[i])) == 0)
+            return strlen(st->text) == st->size;
+    return false;
+}
+
+static void run(const uint8_t *data, size_t size, size_t chunk, struct outcome *o)
+{
+    struct ems_sqlscan *scan =
+        ems_sqlscan_open(ems_source_memory_open(data, size, chunk, NULL), &o->err);
+    struct ems_sql_event event;
+
+    while ((o->code = ems_sqlscan_next(scan, &event, &o->err)) == EMS_OK) {
+        const struct ems_sql_statement *st = event.statement;
+
+        fuzz_check(event.line >= 1);
+        if (event.kind == EMS_SQL_ROWS) {
+            fuzz_check(event.data.size > 0);
+            ems_buf_append(&o->out, event.data.data, event.data.size, NULL);
+        } else if (event.kind == EMS_SQL_STATEMENT) {
+            fuzz_check(st->action != EMS_SQL_SEND || may_be_sent(st));
+            fuzz_check((st->reason != NULL) == (st->action != EMS_SQL_SEND));
+            ems_buf_append(&o->out, st->text, st->size, NULL);
+            for (uint32_t i = 0; st->shape == EMS_SQL_COPY && i < st->columns; i++)
+                ems_buf_append(&o->out, st->column_names[i], strlen(st->column_names[i]), NULL);
+        }
+    }
+    fuzz_check(o->code == EMS_END
+                   ? ems_sqlscan_facts(scan)->complete
+                   : ems_code_exit(o->code) == 1 && o->err.code == o->code && o->err.text[0] != 0);
+    o->rows = ems_sqlscan_facts(scan)->rows;
+    o->statements = ems_sqlscan_facts(scan)->statements;
+    ems_sqlscan_free(scan);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const size_t pieces[] = {1, 2, 63, 65};
+    struct outcome whole = {0}, cut = {0};
+
+    run(data, size, 0, &whole);
+    run(data, size, pieces[size % 4], &cut);
+    fuzz_check(whole.code == cut.code && strcmp(whole.err.text, cut.err.text) == 0);
+    fuzz_check(whole.statements == cut.statements && whole.rows == cut.rows);
+    /* Rows in front of a failure are lent as far as they were checked, which depends on the cut. */
+    fuzz_check(
+        whole.code != EMS_END ||
+        (whole.out.size == cut.out.size &&
+         (whole.out.size == 0 || memcmp(whole.out.data, cut.out.data, whole.out.size) == 0)));
+    ems_buf_release(&whole.out);
+    ems_buf_release(&cut.out);
+    return 0;
+}
