@@ -156,11 +156,21 @@ int ems_manifest_add_block(struct ems_manifest *, const struct ems_manifest_bloc
 int ems_manifest_set(struct ems_manifest *, const char **which, const char *value,
                      struct ems_error *);
 
-/* Everything that the outside of a set tells: artifact, parts, checksums, blocks as far as digests
- * has them. kind: as in the artifact line; enc: "gpg-symmetric", "gpg-public", "none", or "". */
+/* A new random upload-id (a UUID of version 4, RFC 9562), from libgcrypt's nonces. */
+int ems_manifest_make_upload_id(struct ems_manifest *, struct ems_error *);
+
+/* Everything that the outside of a set tells: its artifact line (how it is encrypted is read from
+ * its first bytes), parts, checksums, and blocks as far as digests has them. The set is whole and
+ * hashed. */
 int ems_manifest_add_set(struct ems_manifest *, const struct ems_part_set *,
-                         const struct ems_set_digests *, const char *kind, const char *enc,
-                         struct ems_error *);
+                         const struct ems_set_digests *, struct ems_error *);
+
+/* What a proven artifact tells of its inside: the bytes under each layer, the dump's versions and
+ * rows. */
+struct ems_artifact;
+struct ems_artifact_digests;
+int ems_manifest_add_inside(struct ems_manifest *, const struct ems_artifact *,
+                            const struct ems_artifact_digests *, struct ems_error *);
 
 /*
  * Write it as level 1, and fill in m->fingerprint and m->lines. The sink is neither committed nor
