@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOK_ALWAYS (1u << 20) /* pages and errors of servers are small; larger files only if odd  \
-                                */
+/* Pages and errors of servers are small: larger files are looked at only if they are odd. */
+#define LOOK_ALWAYS (1u << 20)
+#define LOOK_ENOUGH 1000u /* files of the usual size, until the rest of them is trusted */
 
 /* ---- the list of parts ---- */
 
@@ -339,19 +340,34 @@ static bool begins_well(const struct ems_part_file *f)
     return f->looks != EMS_LOOKS_UNKNOWN && ems_part_is_plausible(f);
 }
 
-/* Looks at first bytes; finds the first part, and from it the length of the whole. */
+/* First bytes are read where they can tell something: of the first part, of files of another size
+ * than most, and of small ones, until a thousand of them were in order. */
 static void look_at_files(struct ems_part_build *b)
 {
-    struct ems_part_set *set = b->set;
     struct ems_part_reader reader = EMS_PART_READER_INIT;
     uint64_t usual = usual_size(b), lowest = b->files[0].rank;
+    unsigned in_order = 0;
+
+    for (size_t i = 0; i < b->count; i++) {
+        struct ems_part_file *f = &b->files[i];
+        bool odd = f->rank == lowest || f->size != usual;
+
+        if (!odd && (f->size > LOOK_ALWAYS || in_order >= LOOK_ENOUGH))
+            continue;
+        ems_part_look(&reader, f);
+        if (!odd)
+            in_order = ems_part_is_plausible(f) ? in_order + 1 : 0;
+    }
+    ems_part_reader_close(&reader);
+}
+
+/* Where the set begins, and what the beginning says about the length of the whole. */
+static void find_beginning(struct ems_part_build *b)
+{
+    struct ems_part_set *set = b->set;
+    uint64_t lowest = b->files[0].rank;
     bool here = false;
 
-    for (size_t i = 0; i < b->count; i++)
-        if (b->files[i].rank == lowest || b->files[i].size != usual ||
-            b->files[i].size <= LOOK_ALWAYS)
-            ems_part_look(&reader, &b->files[i]);
-    ems_part_reader_close(&reader);
     /* split --numeric-suffixes=FROM: believed if that part begins like a first one. */
     for (size_t i = 0; i < b->count && b->files[i].rank == lowest; i++)
         if (set->form == EMS_NAME_PART && set->alphabet != EMS_PART_LETTERS && lowest > 0 &&
@@ -541,8 +557,10 @@ int ems_part_build_split(struct ems_part_build *b, struct ems_error *err)
             b->last = b->files[i].rank;
     for (size_t i = 0; i < b->count; i++)
         present += i == 0 || b->files[i].rank != b->files[i - 1].rank;
-    if (b->count > 0)
+    if (b->count > 0) {
         look_at_files(b);
+        find_beginning(b);
+    }
     if (b->last + 1 - set->first > present + EMS_PART_MAX_MISSING) {
         ems_findings_add(b->findings, EMS_PART_SCHEME, EMS_SEVERITY_ERROR, set->name, NULL,
                          EMS_NOWHERE, NULL, "%" PRIu64 " parts of %s would be missing before %s",
