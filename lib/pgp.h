@@ -113,8 +113,9 @@ struct ems_source *ems_pgp_open(struct ems_source *below, const struct ems_pgp_o
 
 /* ---- without decrypting ---- */
 
-/* Do these first bytes of a file look like an OpenPGP message (binary packet or armour)? 1 yes,
- * 0 no, -1 too few bytes to tell (16 are always enough for binary). */
+/* Do these first bytes of a file look like an OpenPGP message? 1 yes: a packet that can begin one, or
+ * the BEGIN line of armour somewhere in them; 0 no; -1 too few bytes to tell (16 are always enough
+ * for binary). */
 int ems_pgp_probe(const uint8_t *data, size_t size);
 
 /*

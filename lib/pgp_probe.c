@@ -20,9 +20,8 @@ static bool body_fits(unsigned tag, const uint8_t *body, size_t size)
         return false;
     switch (tag) {
     case EMS_PGP_TAG_PKESK:
-        return body[0] == 3 || body[0] == 6 || body[0] == 2;
-    case EMS_PGP_TAG_SKESK:
-        return body[0] >= 4 && body[0] <= 6;
+    case EMS_PGP_TAG_SKESK: /* versions to come too: others may follow that we can open */
+        return body[0] >= 2 && body[0] < 32;
     case EMS_PGP_TAG_SIGNATURE:
         return body[0] >= 3 && body[0] <= 6;
     case EMS_PGP_TAG_ONE_PASS:
@@ -45,21 +44,27 @@ static bool body_fits(unsigned tag, const uint8_t *body, size_t size)
     }
 }
 
-/* Armour at the very beginning, perhaps behind a byte order mark or white space. */
+/* The BEGIN line, at the beginning of any line: senders put text, a byte order mark or white space
+ * before it. -1 if the bytes end inside what may become one. */
 static int probe_armor(const uint8_t *data, size_t size)
 {
     static const char begin[] = "-----BEGIN PGP MESSAGE";
-    size_t n = sizeof begin - 1, skip = 0;
+    size_t n = sizeof begin - 1, at = 0;
+    const uint8_t *end;
 
     if (size >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0)
-        skip = 3;
-    while (skip < size && strchr(" \t\r\n", data[skip]) != NULL && data[skip] != '\0')
-        skip++;
-    data += skip;
-    size -= skip;
-    if (memcmp(data, begin, size < n ? size : n) != 0)
-        return 0;
-    return size < n ? -1 : 1;
+        at = 3;
+    while (at < size) {
+        while (at < size && (data[at] == ' ' || data[at] == '\t'))
+            at++;
+        if (memcmp(data + at, begin, size - at < n ? size - at : n) == 0)
+            return size - at < n ? -1 : 1;
+        end = memchr(data + at, '\n', size - at);
+        if (end == NULL)
+            break;
+        at = (size_t)(end - data) + 1;
+    }
+    return 0;
 }
 
 int ems_pgp_probe(const uint8_t *data, size_t size)

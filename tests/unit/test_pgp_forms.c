@@ -431,6 +431,10 @@ static void test_probe(void)
         {"-- PostgreSQL da", 16, 0},
         {"-----BEGIN PGP MESSAGE-----\n", 28, 1},
         {"\xef\xbb\xbf\r\n -----BEGIN PGP MESSAGE-----\n", 33, 1},
+        {"Dear support,\n-----BEGIN PGP MESSAGE-----\n", 42, 1},
+        {"Dear -----BEGIN PGP MESSAGE-----\n", 33, 0},
+        {"\x84\x20\x0a\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d", 16,
+         1}, /* version 10 */
         {"-----BEGIN PGP ", 15, -1},
         {"-----BEGIN PGP PUBLIC KEY", 25, 0},
     };
