@@ -361,49 +361,62 @@ static void look_at_files(struct ems_part_build *b)
     ems_part_reader_close(&reader);
 }
 
+/*
+ * The one file that begins with session keys and a container of a stated length though it is not
+ * called the first part; NULL if there is none, or several.
+ */
+static const struct ems_part_file *find_misplaced(const struct ems_part_build *b, uint64_t *stated)
+{
+    const struct ems_part_file *found = NULL;
+
+    *stated = 0;
+    for (size_t i = 0; i < b->count; i++) {
+        const struct ems_part_file *f = &b->files[i];
+        uint64_t size = f->rank != b->files[0].rank && f->looks == EMS_LOOKS_OPENPGP
+                            ? ems_part_stated_size(f)
+                            : 0;
+
+        if (size == 0 || (found != NULL && found->rank == f->rank))
+            continue;
+        if (found != NULL)
+            return NULL;
+        found = f;
+        *stated = size;
+    }
+    return found;
+}
+
 /* Where the set begins, and what the beginning says about the length of the whole. */
 static void find_beginning(struct ems_part_build *b)
 {
     struct ems_part_set *set = b->set;
-    uint64_t lowest = b->files[0].rank;
+    const struct ems_part_file *misplaced, *first = NULL;
+    uint64_t lowest = b->files[0].rank, stated;
+    bool from = set->form == EMS_NAME_PART && set->alphabet != EMS_PART_LETTERS && lowest > 0 &&
+                strlen(b->files[0].suffix) == set->width;
     bool here = false;
 
-    /* split --numeric-suffixes=FROM: believed if that part begins like a first one. */
-    for (size_t i = 0; i < b->count && b->files[i].rank == lowest; i++)
-        if (set->form == EMS_NAME_PART && set->alphabet != EMS_PART_LETTERS && lowest > 0 &&
-            strlen(b->files[i].suffix) == set->width && begins_well(&b->files[i])) {
-            set->first = lowest;
-            set->widening = false;
-        }
     b->begins_at = EMS_NOWHERE;
-    for (size_t i = 0; i < b->count && b->files[i].rank == set->first; i++) {
-        const struct ems_part_file *f = &b->files[i];
-
-        here |= ems_part_is_plausible(f);
-        b->wrong_first |= ems_part_is_plausible(f);
-        if (begins_well(f) || !has_known_beginning(set->name)) {
-            b->wrong_first = false;
-            set->expected = f->looks == EMS_LOOKS_OPENPGP ? ems_part_stated_size(f) : 0;
-            return;
-        }
+    for (size_t i = 0; i < b->count && b->files[i].rank == lowest && first == NULL; i++) {
+        here |= ems_part_is_plausible(&b->files[i]);
+        if (begins_well(&b->files[i]) || !has_known_beginning(set->name))
+            first = &b->files[i];
     }
-    if (!here)
+    misplaced = here && first == NULL ? find_misplaced(b, &stated) : NULL;
+    /* split --numeric-suffixes=FROM: believed if that part begins like a first one, or has changed
+     * its name with one that does. */
+    if (from && (misplaced != NULL || (first != NULL && begins_well(first)))) {
+        set->first = lowest;
+        set->widening = false;
+    }
+    if (lowest != set->first)
         return;
-    /* The first part is not one. If exactly one other begins with session keys and a container of a
-     * stated length, their names were exchanged. */
-    for (size_t i = 0; i < b->count; i++) {
-        uint64_t stated = 0;
-
-        if (b->files[i].rank != set->first && b->files[i].looks == EMS_LOOKS_OPENPGP)
-            stated = ems_part_stated_size(&b->files[i]);
-        if (stated == 0 || b->files[i].rank == b->begins_at)
-            continue;
-        set->expected = b->begins_at == EMS_NOWHERE ? stated : 0;
-        b->begins_at = b->files[i].rank;
-        if (set->expected == 0) {
-            b->begins_at = EMS_NOWHERE;
-            return;
-        }
+    if (first != NULL && first->looks == EMS_LOOKS_OPENPGP)
+        set->expected = ems_part_stated_size(first);
+    b->wrong_first = here && first == NULL;
+    if (misplaced != NULL) {
+        b->begins_at = misplaced->rank;
+        set->expected = stated;
     }
 }
 

@@ -56,18 +56,29 @@ bool ems_part_sizes_limits(const struct ems_part_set *set, uint64_t rank, uint64
 
 /* ---- the candidates and what they explain ---- */
 
+struct candidate {
+    uint64_t size;
+    bool derived;      /* no file has it: it follows from the length of the whole */
+    size_t fits, full; /* ranks that it explains; of them without the last */
+};
+
 struct candidates {
-    uint64_t size[MAX_CANDIDATES];
+    struct candidate items[MAX_CANDIDATES];
     size_t count;
 };
 
-static void suggest(struct candidates *c, uint64_t size)
+static bool is_suggested(const struct candidates *c, uint64_t size)
 {
     for (size_t i = 0; i < c->count; i++)
-        if (c->size[i] == size)
-            return;
-    if (size > 0 && c->count < MAX_CANDIDATES)
-        c->size[c->count++] = size;
+        if (c->items[i].size == size)
+            return true;
+    return false;
+}
+
+static void suggest(struct candidates *c, uint64_t size, bool derived)
+{
+    if (size > 0 && c->count < MAX_CANDIDATES && !is_suggested(c, size))
+        c->items[c->count++] = (struct candidate){.size = size, .derived = derived};
 }
 
 static int compare_sizes(const void *a, const void *b)
@@ -85,20 +96,16 @@ static void suggest_frequent(struct candidates *c, const uint64_t *sizes, size_t
         uint64_t size = 0;
 
         for (size_t i = 0, run; i < n; i += run) {
-            bool known = false;
-
             for (run = 1; i + run < n && sizes[i + run] == sizes[i]; run++)
                 ;
-            for (size_t k = 0; k < c->count; k++)
-                known |= c->size[k] == sizes[i];
-            if (!known && run >= best) {
+            if (run >= best && !is_suggested(c, sizes[i])) {
                 best = run;
                 size = sizes[i];
             }
         }
         if (size == 0)
             return;
-        suggest(c, size);
+        suggest(c, size, false);
     }
 }
 
@@ -167,28 +174,35 @@ static void find_other_size(struct ems_part_build *b, const uint64_t *sizes, siz
     }
 }
 
-/* Picks the size that explains most; returns how many files that are. */
-static size_t choose(struct ems_part_build *b, const struct candidates *c)
+/* Is x, with what it explains, to be preferred to y? A round size is worth one file: two parts cut
+ * at the same byte are likelier than a split -b 104857597. */
+static bool is_better(const struct candidate *x, const struct candidate *y)
 {
-    size_t best = 0, best_full = 0;
-    uint64_t chosen = 0;
+    unsigned rx = roundness(x->size), ry = roundness(y->size);
+    size_t wx = x->fits + (rx >= ROUND_ENOUGH), wy = y->fits + (ry >= ROUND_ENOUGH);
+
+    if (wx != wy)
+        return wx > wy;
+    if ((rx >= ROUND_ENOUGH) != (ry >= ROUND_ENOUGH))
+        return rx >= ROUND_ENOUGH;
+    if (x->derived != y->derived)
+        return y->derived;
+    return rx != ry ? rx > ry : x->size > y->size;
+}
+
+/* Picks the size that explains most. */
+static struct candidate choose(struct ems_part_build *b, struct candidates *c)
+{
+    struct candidate best = {0};
 
     for (size_t i = 0; i < c->count; i++) {
-        size_t full, fits;
-
-        b->set->part_size = c->size[i];
-        fits = support(b, &full);
-        if (chosen == 0 || fits > best ||
-            (fits == best &&
-             (roundness(c->size[i]) > roundness(chosen) ||
-              (roundness(c->size[i]) == roundness(chosen) && c->size[i] > chosen)))) {
-            chosen = c->size[i];
-            best = fits;
-            best_full = full;
-        }
+        b->set->part_size = c->items[i].size;
+        c->items[i].fits = support(b, &c->items[i].full);
+        if (best.size == 0 || is_better(&c->items[i], &best))
+            best = c->items[i];
     }
-    b->set->part_size = chosen;
-    b->trusted = best_full >= 2 || (best_full >= 1 && roundness(chosen) >= ROUND_ENOUGH);
+    b->set->part_size = best.size;
+    b->trusted = best.full >= 2 || (best.full >= 1 && roundness(best.size) >= ROUND_ENOUGH);
     return best;
 }
 
@@ -226,16 +240,16 @@ int ems_part_sizes_find(struct ems_part_build *b, struct ems_error *err)
         return EMS_OK;
     }
     qsort(sizes, n, sizeof *sizes, compare_sizes);
-    suggest(&c, low->size);
-    suggest(&c, high->size);
+    suggest(&c, low->size, false);
+    suggest(&c, high->size, false);
+    suggest_frequent(&c, sizes, n);
     if (set->expected > high->size && high->rank > set->first) {
         uint64_t before = set->expected - high->size, parts = high->rank - set->first;
 
         if (before % parts == 0 && before / parts >= high->size)
-            suggest(&c, before / parts);
+            suggest(&c, before / parts, true);
     }
-    suggest_frequent(&c, sizes, n);
-    fits = choose(b, &c);
+    fits = choose(b, &c).fits;
     if (b->trusted)
         find_other_size(b, sizes, n);
     else if (set->expected > 0 && !explains_all(b, fits))
