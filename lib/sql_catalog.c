@@ -1,4 +1,9 @@
-/* sql_catalog.c - see sql_catalog.h. The tree is libc's (tsearch): balanced. */
+/*
+ * sql_catalog.c - see sql_catalog.h.
+ *
+ * The tree is libc's (tsearch), which is balanced: names chosen to collide or to come sorted cost
+ * nothing. A relation is never removed, because a dump that drops what it has created is refused.
+ */
 #include "sql_catalog.h"
 
 #include "bytes.h"
@@ -7,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Tables and sequences share one name space, as in the server. */
 static int compare_relations(const void *a, const void *b)
 {
     const struct ems_sql_relation *x = a, *y = b;
@@ -14,6 +20,7 @@ static int compare_relations(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+/* Of pointers to names, for qsort and bsearch. */
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -67,6 +74,7 @@ int ems_sql_catalog_add(struct ems_sql_catalog *catalog, const char *name, bool 
 
     for (size_t i = 0; i < column_count; i++)
         size += strlen(columns[i]) + 1;
+    /* Room is taken into account before any is allocated. */
     if (column_count > EMS_SQL_COLUMNS_MAX || size > EMS_SQL_CATALOG_MAX - catalog->bytes)
         return ems_fail(err, EMS_SQL_REFUSED, "too many tables and columns");
     relation = make(name, columns, column_count, size);
@@ -74,6 +82,7 @@ int ems_sql_catalog_add(struct ems_sql_catalog *catalog, const char *name, bool 
         return ems_fail_memory(err);
     relation->is_table = is_table;
     relation->number = catalog->tables;
+    /* Sorted now, so equal names are neighbours. */
     for (size_t i = 1; i < column_count; i++) {
         if (strcmp(relation->columns[i - 1], relation->columns[i]) == 0) {
             ems_printable(relation->columns[i], strlen(relation->columns[i]), text, sizeof text);
@@ -81,6 +90,7 @@ int ems_sql_catalog_add(struct ems_sql_catalog *catalog, const char *name, bool 
             return ems_fail(err, EMS_SQL_REFUSED, "column %s stands there twice", text);
         }
     }
+    /* tsearch gives back the node that is there already, if there is one. */
     node = tsearch(relation, &catalog->relations, compare_relations);
     if (node == NULL || *(struct ems_sql_relation **)node != relation) {
         free(relation);

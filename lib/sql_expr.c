@@ -46,6 +46,7 @@ static const char *const interval_fields[] = {
     NULL,
 };
 
+/* Type modifiers are whole numbers; numeric may have a negative scale from server 15 on. */
 static bool optional_size(struct ems_sql_parse *p)
 {
     if (!ems_sql_words(p, "("))
@@ -83,6 +84,7 @@ static bool base_type(struct ems_sql_parse *p)
     return ems_sql_no(p, "not a built-in type", NULL);
 }
 
+/* Brackets are array dimensions; the server ignores how many and how long, and so do we. */
 bool ems_sql_type(struct ems_sql_parse *p)
 {
     if (!base_type(p))
@@ -158,11 +160,17 @@ static const char *const functions[] = {
     NULL,
 };
 
+/* Constants and clock readings that are words. CURRENT_USER and its like are not among them. */
 static const char *const keyword_values[] = {
     "TRUE",           "FALSE",     "NULL", "CURRENT_TIMESTAMP", "CURRENT_DATE", "CURRENT_TIME",
     "LOCALTIMESTAMP", "LOCALTIME", NULL,
 };
 
+/*
+ * With search_path empty the server finds operators in pg_catalog only; with the old search_path it
+ * would look in public too, where a dump cannot create any. Regular expressions (~) are left out:
+ * their cost is not bounded.
+ */
 static const char *const binary_operators[] = {
     "=",
     "<>",
@@ -195,11 +203,13 @@ static const char *const binary_operators[] = {
     NULL,
 };
 
+/* Behind an operand. */
 static const char *const tests[] = {
     "IS NULL",      "IS NOT NULL", "IS TRUE",        "IS NOT TRUE", "IS FALSE",
     "IS NOT FALSE", "IS UNKNOWN",  "IS NOT UNKNOWN", NULL,
 };
 
+/* Also what stands in parentheses alone: a list of one; (a, b) is a row constructor. */
 static bool expression_list(struct ems_sql_parse *p, const char *close)
 {
     if (ems_sql_words(p, close))
@@ -218,6 +228,7 @@ static bool extract(struct ems_sql_parse *p)
            ems_sql_expression(p) && ems_sql_words(p, ")");
 }
 
+/* CASE [x] WHEN y THEN z ... [ELSE e] END */
 static bool case_when(struct ems_sql_parse *p)
 {
     if (!ems_sql_is(p, "WHEN") && !ems_sql_expression(p))
@@ -241,6 +252,10 @@ static bool nextval(struct ems_sql_parse *p)
     return ems_sql_words(p, ")");
 }
 
+/*
+ * A name before a parenthesis is a function and must be on the list; anything else is a column. No
+ * other dotted name passes: t.f could be a function call in the notation of attributes.
+ */
 static bool call_or_column(struct ems_sql_parse *p)
 {
     size_t at = p->at;
@@ -278,6 +293,7 @@ static bool primary(struct ems_sql_parse *p)
     return call_or_column(p);
 }
 
+/* x::type, x[1], x COLLATE "C", x IS NULL: any number of them. */
 static bool postfixes(struct ems_sql_parse *p)
 {
     for (;;) {
@@ -296,6 +312,7 @@ static bool postfixes(struct ems_sql_parse *p)
     }
 }
 
+/* Recursion is by parentheses only, and limited; chains of operators are a loop. */
 bool ems_sql_expression(struct ems_sql_parse *p)
 {
     bool good;

@@ -1,4 +1,13 @@
-/* sql_insert.c - INSERT as pg_dump writes it: constants only, their tokens checked as they pass. */
+/*
+ * sql_insert.c - INSERT as pg_dump writes it (dumpTableData_insert), constants only.
+ *
+ *     INSERT INTO t [(a, b)] [OVERRIDING SYSTEM VALUE] VALUES (1, 'x'), ... [ON CONFLICT DO
+ * NOTHING]; INSERT INTO t DEFAULT VALUES;                                     tables without
+ * columns
+ *
+ * The head is parsed like any statement when VALUES is reached. The rows may be megabytes, so their
+ * tokens are not kept: each moves the machine below one state on.
+ */
 #include "sql_shape.h"
 
 enum state {
@@ -42,12 +51,15 @@ bool ems_sql_insert_head(struct ems_sql_shaper *s)
     return true;
 }
 
+/* Parentheses and commas are punctuation, the minus is an operator. */
 static bool is_sign(const uint8_t *text, const struct ems_sql_token *token, char sign)
 {
     return token->size == 1 && text[token->start] == (uint8_t)sign &&
            (token->kind == EMS_TOKEN_PUNCT || token->kind == EMS_TOKEN_OPERATOR);
 }
 
+/* What may stand for a column. Numbers come bare, with a minus perhaps; NaN and infinity, dates and
+ * everything else in quotes; generated columns as DEFAULT. */
 static int value(const uint8_t *text, const struct ems_sql_token *token)
 {
     static const char *const words[] = {"NULL", "TRUE", "FALSE", "DEFAULT"};
@@ -69,6 +81,7 @@ static int value(const uint8_t *text, const struct ems_sql_token *token)
     }
 }
 
+/* Each row must have as many values as the list, or the table, has columns. */
 bool ems_sql_insert_token(struct ems_sql_insert *insert, const uint8_t *text,
                           const struct ems_sql_token *token)
 {

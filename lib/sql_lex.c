@@ -1,4 +1,12 @@
-/* sql_lex.c - see sql_lex.h */
+/*
+ * sql_lex.c - see sql_lex.h.
+ *
+ * One state for each place that a byte can stand in, so that the input may be cut anywhere. The
+ * states of tokens are in sql_lex_token.c; here are statements, comments and backslash lines.
+ *
+ * An operator is the one token that can turn out to be something else: its characters are put into
+ * the text as they come, and taken out again when they open a comment.
+ */
 #include "sql_lex_state.h"
 
 #include <string.h>
@@ -30,6 +38,8 @@ static int begin_comment(struct ems_sql_lex *lex, int state, struct ems_error *e
     return rc;
 }
 
+/* Within a statement a comment separates like a blank; between statements the caller may read it.
+ */
 static int end_comment(struct ems_sql_lex *lex, enum ems_sql_lex_event *event,
                        struct ems_error *err)
 {
@@ -59,6 +69,7 @@ static int step_block_comment(struct ems_sql_lex *lex, uint8_t c, enum ems_sql_l
     return EMS_OK;
 }
 
+/* psql acts on a backslash wherever it stands outside quotes, also in the middle of a statement. */
 static int begin_meta(struct ems_sql_lex *lex, struct ems_error *err)
 {
     char head[100];
@@ -73,6 +84,7 @@ static int begin_meta(struct ems_sql_lex *lex, struct ems_error *err)
     return EMS_OK;
 }
 
+/* The line up to its end, without it. A key or a name is short; more is refused. */
 static int step_meta(struct ems_sql_lex *lex, uint8_t c, enum ems_sql_lex_event *event,
                      struct ems_error *err)
 {
@@ -93,6 +105,8 @@ static int step_meta(struct ems_sql_lex *lex, uint8_t c, enum ems_sql_lex_event 
 
 /* ---- outside quotes and comments ---- */
 
+/* psql's rule: not within parentheses (CREATE RULE ... DO (a; b)), not within BEGIN ATOMIC ... END.
+ */
 static int step_semicolon(struct ems_sql_lex *lex, enum ems_sql_lex_event *event,
                           struct ems_error *err)
 {
@@ -115,6 +129,8 @@ static int step_semicolon(struct ems_sql_lex *lex, enum ems_sql_lex_event *event
     return rc;
 }
 
+/* Only round parentheses hold a semicolon back; a closing one too many is not counted, as in psql.
+ */
 static int step_punct(struct ems_sql_lex *lex, uint8_t c, struct ems_error *err)
 {
     int rc;
@@ -128,6 +144,7 @@ static int step_punct(struct ems_sql_lex *lex, uint8_t c, struct ems_error *err)
     return rc == EMS_OK ? ems_sql_lex_end_token(lex, err) : rc;
 }
 
+/* Between tokens. */
 static int step_plain(struct ems_sql_lex *lex, uint8_t c, enum ems_sql_lex_event *event,
                       struct ems_error *err)
 {
@@ -162,6 +179,7 @@ static int step_plain(struct ems_sql_lex *lex, uint8_t c, enum ems_sql_lex_event
     return ems_sql_lex_first(lex, c, err);
 }
 
+/* -- and /* open a comment even where they end a longer row of operator characters. */
 static int step_operator(struct ems_sql_lex *lex, uint8_t c, bool *again, struct ems_error *err)
 {
     uint8_t last = lex->text.data[lex->text.size - 1];
@@ -308,6 +326,7 @@ int ems_sql_lex_feed(struct ems_sql_lex *lex, const uint8_t *data, size_t size, 
     return rc;
 }
 
+/* A line feed ends every token that is not within quotes. */
 int ems_sql_lex_finish(struct ems_sql_lex *lex, struct ems_error *err)
 {
     static const uint8_t blank = '\n';

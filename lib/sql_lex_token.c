@@ -1,4 +1,9 @@
-/* sql_lex_token.c - see sql_lex.h and sql_lex_state.h: from a token's first byte to its last. */
+/*
+ * sql_lex_token.c - see sql_lex.h and sql_lex_state.h: from a token's first byte to its last.
+ *
+ * Tokens are places in the statement's text. So a state needs to remember nothing but its kind and
+ * where it began; even the tag of a dollar quote is compared with the text itself.
+ */
 #include "sql_lex_state.h"
 
 #include <stdlib.h>
@@ -16,6 +21,7 @@ static bool is_digit(uint8_t c)
     return c >= '0' && c <= '9';
 }
 
+/* A dollar quote's tag, and what goes on a number: letters, digits, underscore, no dollar. */
 static bool is_tag(uint8_t c)
 {
     return is_word_start(c) || is_digit(c);
@@ -296,6 +302,8 @@ static int step_dollar_body(struct ems_sql_lex *lex, uint8_t c, struct ems_error
     return rc == EMS_OK && lex->tag_match == lex->tag_size ? ems_sql_lex_end_token(lex, err) : rc;
 }
 
+/* A quote within is written twice. Whether one ends the string shows with the next byte, and
+ * whether the string ends there only behind the blanks (end_string). */
 static int step_quoted(struct ems_sql_lex *lex, uint8_t c, bool *again, struct ems_error *err)
 {
     switch (lex->state) {

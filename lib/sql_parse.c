@@ -46,6 +46,8 @@ bool ems_sql_anything(struct ems_sql_parse *p)
 
 /* ---- words ---- */
 
+/* Words of the grammar match only without quotes: "select" in quotes is a name. */
+
 static bool token_is(const struct ems_sql_parse *p, size_t at, const char *word, size_t size)
 {
     const struct ems_sql_token *token = p->tokens + at;
@@ -88,6 +90,7 @@ bool ems_sql_words(struct ems_sql_parse *p, const char *words)
     return true;
 }
 
+/* The first that fits wins, so a list has longer ones before their beginnings. */
 bool ems_sql_one_of(struct ems_sql_parse *p, const char *const *list)
 {
     for (; *list != NULL; list++)
@@ -209,6 +212,7 @@ static int compare_word(const void *key, const void *item)
     return strcmp(key, *(const char *const *)item);
 }
 
+/* The list is short words only, so a longer one needs no look. */
 static bool is_reserved(const uint8_t *text, size_t size)
 {
     char word[32];
@@ -234,6 +238,8 @@ static char *put_names(struct ems_sql_parse *p, const char *prefix, size_t size)
     return start;
 }
 
+/* The name at the cursor to the end of the names, with a NUL; nothing on failure. In quotes a quote
+ * is written twice. A name with more bytes than the server keeps would be cut there: refused. */
 static bool append_name(struct ems_sql_parse *p)
 {
     const struct ems_sql_token *token = p->tokens + p->at;
@@ -298,6 +304,10 @@ bool ems_sql_full_name(struct ems_sql_parse *p, const char **full)
     return append_name(p);
 }
 
+/*
+ * What a statement is about must have been created before it, in this dump. If no table was at all,
+ * the dump is one of data only, and that is what the message should say.
+ */
 static bool is_known(struct ems_sql_parse *p, const char *full, bool is_table)
 {
     struct ems_sql_relation *relation = ems_sql_catalog_find(p->catalog, full);
@@ -384,6 +394,7 @@ bool ems_sql_column_list(struct ems_sql_parse *p, const char *table, const char 
     } while (ems_sql_words(p, ","));
     if (!ems_sql_words(p, ")"))
         return false;
+    /* The server would refuse a column named twice, but only when rows are on their way. */
     qsort(sorted, n, sizeof *sorted, compare_names);
     for (uint32_t i = 1; i < n; i++)
         if (strcmp(sorted[i - 1], sorted[i]) == 0)
@@ -415,6 +426,7 @@ bool ems_sql_string(struct ems_sql_parse *p, const char **value)
     return true;
 }
 
+/* Their content is the server's business: a constant cannot do anything. */
 bool ems_sql_any_string(struct ems_sql_parse *p)
 {
     uint8_t kind = ems_sql_at_end(p) ? EMS_TOKEN_JUNK : p->tokens[p->at].kind;
@@ -432,6 +444,8 @@ static size_t digits(const uint8_t *text, size_t at, size_t size)
     return at;
 }
 
+/* digits [. digits] [e [sign] digits]: how every server prints numbers. The lexer takes more for
+ * one token than that, on purpose: what is glued to a number is refused with it. */
 bool ems_sql_is_number(const uint8_t *text, const struct ems_sql_token *token)
 {
     const uint8_t *in = text + token->start;
@@ -526,6 +540,7 @@ bool ems_sql_sequence_string(struct ems_sql_parse *p, const char **full)
     return is_known(p, *full, false);
 }
 
+/* The list is checked so that nothing can hide in it, though it is mostly not sent. */
 bool ems_sql_parameters(struct ems_sql_parse *p)
 {
     static const char *const values[] = {"TRUE", "FALSE", "ON", "OFF", "AUTO", NULL};

@@ -1,4 +1,14 @@
-/* sql_rows.c - see sql_rows.h. The byte-wise machine, and the fast path's guard. */
+/*
+ * sql_rows.c - see sql_rows.h. The byte-wise machine, the portable fast path, and the guard of
+ * both.
+ *
+ * The machine alone decides what an error is, where it is and how it is said. The fast paths take
+ * only bytes that the machine would take too, and leave its state as it would have left it; what
+ * they do not take, it looks at. So the two can differ in speed and in nothing else.
+ *
+ * A backslash that is a row's first byte may begin the end marker. If the span ends behind it, it
+ * is held back, because the caller must not get a part of the marker: see ems_sql_rows_fed.
+ */
 #include "sql_rows.h"
 
 #include "bytes.h"
@@ -21,6 +31,7 @@ void ems_sql_rows_init(struct ems_sql_rows *r, const char *table, uint32_t colum
                                .state = EMS_ROWS_ROW_START};
 }
 
+/* Where a person would look for it: the dump's line, the table's row, the column. */
 static int fail(const struct ems_sql_rows *r, int code, const char *what, struct ems_error *err)
 {
     char table[80];
@@ -43,6 +54,7 @@ static int fail_byte(const struct ems_sql_rows *r, int code, const char *what, u
     return fail(r, code, text, err);
 }
 
+/* Too few columns show at the end of the row, too many at the tab. */
 static int end_row(struct ems_sql_rows *r, struct ems_error *err)
 {
     char text[64];
@@ -98,6 +110,8 @@ static int step_column(struct ems_sql_rows *r, uint8_t c, struct ems_error *err)
     return EMS_OK;
 }
 
+/* \. ends the data, as a whole line; servers before 18 take it for the end in any column, and drop
+ * what follows. \N is NULL, as a whole column. pg_dump never writes octal or hex escapes. */
 static int step_escape(struct ems_sql_rows *r, uint8_t c, struct ems_error *err)
 {
     bool at_start = r->state != EMS_ROWS_ESCAPE;

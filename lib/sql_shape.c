@@ -20,6 +20,8 @@ void ems_sql_blank_out(struct ems_sql_parse *p, size_t from, size_t to)
 
 /* ---- session settings ---- */
 
+/* Lexing byte by byte is right only where no byte of a longer character looks like ASCII, and the
+ * row checker wants UTF-8. */
 static bool set_encoding(struct ems_sql_parse *p)
 {
     const char *value;
@@ -40,6 +42,8 @@ static bool set_search_path(struct ems_sql_parse *p)
     return ems_sql_words(p, "PG_CATALOG") || ems_sql_no(p, "only schema public is accepted", NULL);
 }
 
+/* SET name = constant, for the names that pg_dump 9.6 to 18 sets. None is sent: the restore has its
+ * own values. Those that change how the rest must be read are held to the usual value. */
 static bool parse_set(struct ems_sql_shaper *s)
 {
     static const char *const plain[] = {
@@ -79,6 +83,7 @@ static bool parse_set(struct ems_sql_shaper *s)
             ems_sql_integer(p) || ems_sql_string(p, &value) || ems_sql_name(p, &value));
 }
 
+/* set_config('search_path', '', false): names are qualified from here on (CVE-2018-1058). */
 static bool parse_set_config(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
@@ -91,6 +96,7 @@ static bool parse_set_config(struct ems_sql_shaper *s)
     return ems_sql_words(p, ", FALSE )");
 }
 
+/* Nothing may follow, or anything may: what is not sent cannot do harm. */
 static bool parse_nothing(struct ems_sql_shaper *s)
 {
     (void)s;
@@ -104,6 +110,8 @@ static bool parse_anything(struct ems_sql_shaper *s)
 
 /* ---- what --clean and --create add, before anything else ---- */
 
+/* The restore begins with an empty database, so leaving these out changes nothing; as long as they
+ * cannot take away what the dump itself has created. */
 static bool parse_before(struct ems_sql_shaper *s)
 {
     return !s->catalog.changed ? ems_sql_anything(&s->parse)
@@ -150,6 +158,7 @@ static bool parse_extension(struct ems_sql_shaper *s)
     return ems_sql_no(p, "extension that Synapse does not use:", name);
 }
 
+/* This one is left out after all. */
 static bool skip(struct ems_sql_shaper *s, const char *reason)
 {
     s->statement.action = EMS_SQL_SKIP;
@@ -162,6 +171,8 @@ static bool comment_text(struct ems_sql_parse *p)
     return ems_sql_words(p, "IS") && (ems_sql_words(p, "NULL") || ems_sql_any_string(p));
 }
 
+/* COMMENT ON kind name IS 'text' | NULL. On schemas, extensions and databases it needs an owner
+ * that the restore is not. */
 static bool parse_comment(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
@@ -212,6 +223,8 @@ static bool parse_owner(struct ems_sql_shaper *s)
 
 /* ---- data ---- */
 
+/* COPY t (a, b) FROM stdin, no options: the rows that follow are what pg_dump's text format is. A
+ * table without columns has no list, and two blanks in its place. */
 static bool parse_copy(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
@@ -235,6 +248,7 @@ static bool parse_copy(struct ems_sql_shaper *s)
     return true;
 }
 
+/* setval('public.s', 42, true) */
 static bool parse_setval(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
@@ -295,6 +309,8 @@ static const struct {
     {"COMMENT ON", parse_comment, EMS_SQL_COMMENT, NULL},
 };
 
+/* ALTER is tried twice: whatever ends in OWNER TO is skipped, then comes what ALTER it is. Other
+ * beginnings decide. */
 static bool recognise(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
@@ -374,6 +390,7 @@ static int note_function(struct ems_sql_shaper *s, const struct ems_sql_lex *lex
     return rc;
 }
 
+/* A statement that is recognised is added to what later ones may refer to. */
 static int note(struct ems_sql_shaper *s, const struct ems_sql_lex *lex, struct ems_error *err)
 {
     const struct ems_sql_made *made = &s->made;
@@ -408,6 +425,7 @@ static int begin_rows(struct ems_sql_shaper *s, struct ems_sql_lex *lex, struct 
     return EMS_OK;
 }
 
+/* The lexer hands over a token. */
 int ems_sql_shaper_take(void *context, struct ems_sql_lex *lex, const struct ems_sql_token *token,
                         struct ems_error *err)
 {
@@ -431,6 +449,7 @@ int ems_sql_shaper_take(void *context, struct ems_sql_lex *lex, const struct ems
     return rc;
 }
 
+/* COPY and INSERT into one table are not mixed: no pg_dump does that. */
 static int finish_insert(struct ems_sql_shaper *s, const struct ems_sql_lex *lex,
                          struct ems_error *err)
 {

@@ -67,6 +67,8 @@ static bool column_clauses(struct ems_sql_parse *p)
     }
 }
 
+/* CREATE [UNLOGGED] TABLE t ( a type ..., CONSTRAINT c CHECK (...) ) [WITH (...)]. Keys come later,
+ * by ALTER TABLE; what stands in a table of pg_dump is columns and checks only. */
 bool ems_sql_parse_create_table(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
@@ -99,6 +101,7 @@ bool ems_sql_parse_create_table(struct ems_sql_shaper *s)
 
 /* ---- sequences ---- */
 
+/* pg_dump writes them all, in one order; 9.6 without the type. */
 static bool sequence_options(struct ems_sql_parse *p)
 {
     static const char *const types[] = {"AS INTEGER", "AS BIGINT", "AS SMALLINT", NULL};
@@ -127,6 +130,7 @@ bool ems_sql_parse_create_sequence(struct ems_sql_shaper *s)
     return sequence_options(p);
 }
 
+/* ALTER SEQUENCE s OWNED BY t.c */
 bool ems_sql_parse_alter_sequence(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
@@ -151,6 +155,7 @@ static bool identity(struct ems_sql_shaper *s)
 
 /* ---- ALTER TABLE ---- */
 
+/* Understood, and left out. */
 static bool skip(struct ems_sql_shaper *s, const char *reason)
 {
     s->statement.shape = EMS_SQL_OTHER;
@@ -159,6 +164,9 @@ static bool skip(struct ems_sql_shaper *s, const char *reason)
     return true;
 }
 
+/* ALTER [COLUMN] c SET DEFAULT x | STATISTICS n | STORAGE s | COMPRESSION m | (n_distinct=x), or
+ * ADD GENERATED. Compression methods depend on how the server was built, and rows are compressed
+ * anew anyway. */
 static bool alter_column(struct ems_sql_shaper *s)
 {
     static const char *const storages[] = {"PLAIN", "EXTERNAL", "EXTENDED", "MAIN", NULL};
@@ -182,6 +190,8 @@ static bool alter_column(struct ems_sql_shaper *s)
     return ems_sql_parameters(p);
 }
 
+/* FOREIGN KEY (a) REFERENCES t(b) [MATCH FULL] [ON UPDATE x] [ON DELETE x] [DEFERRABLE [INITIALLY
+ * DEFERRED]] [NOT VALID] */
 static bool foreign_key(struct ems_sql_shaper *s)
 {
     static const char *const actions[] = {"CASCADE",     "RESTRICT",  "SET NULL",
@@ -202,6 +212,8 @@ static bool foreign_key(struct ems_sql_shaper *s)
     return true;
 }
 
+/* ADD CONSTRAINT c PRIMARY KEY | UNIQUE (a) [INCLUDE (b)] [WITH (...)] [DEFERRABLE ...], FOREIGN
+ * KEY, or a CHECK that was added NOT VALID. EXCLUDE is not in the list. */
 static bool add_constraint(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
@@ -246,6 +258,7 @@ static bool clean(struct ems_sql_shaper *s)
            ems_sql_anything(p) && skip(s, ems_sql_reason_clean);
 }
 
+/* ALTER TABLE [ONLY] t ... */
 bool ems_sql_parse_alter_table(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
@@ -296,6 +309,8 @@ static bool index_element(struct ems_sql_parse *p, const char *table)
     return true;
 }
 
+/* CREATE [UNIQUE] INDEX i ON t USING method (elements) [INCLUDE (a)] [NULLS NOT DISTINCT] [WITH
+ * (...)] [WHERE x] */
 bool ems_sql_parse_create_index(struct ems_sql_shaper *s)
 {
     static const char *const methods[] = {"BTREE", "GIN", "GIST", "HASH", "BRIN", NULL};
@@ -324,6 +339,7 @@ bool ems_sql_parse_create_index(struct ems_sql_shaper *s)
 
 /* ---- triggers and functions ---- */
 
+/* INSERT | DELETE | UPDATE [OF a, b] */
 static bool trigger_event(struct ems_sql_parse *p, const char *table)
 {
     if (ems_sql_words(p, "INSERT") || ems_sql_words(p, "DELETE"))
@@ -356,6 +372,8 @@ static bool trigger_head(struct ems_sql_parse *p, const char **table)
     return ems_sql_words(p, "ON") && ems_sql_table(p, table);
 }
 
+/* CREATE TRIGGER n BEFORE|AFTER events ON t FOR EACH ROW [WHEN (x)] EXECUTE FUNCTION f(); servers
+ * up to 10 write PROCEDURE. */
 bool ems_sql_parse_create_trigger(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
@@ -379,6 +397,8 @@ bool ems_sql_parse_create_trigger(struct ems_sql_shaper *s)
            ems_sql_no(p, "trigger on a function that the dump has not created:", function);
 }
 
+/* CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$...$$, and nothing else: no SECURITY
+ * DEFINER, no SET, no COST. Whether the body may run is for sql_function.c to say. */
 bool ems_sql_parse_create_function(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;

@@ -1,6 +1,9 @@
 /*
  * sqlscan.c - see sqlscan.h. The driver: bytes to the lexer or to the row checker, statements to
  * the recogniser, events to the caller, and the rules about how a dump begins and ends.
+ *
+ * Nothing happens because a comment says so; only the closing comment has a meaning, and it counts
+ * only between statements and at the start of a line, where no data can put it.
  */
 #include "sqlscan.h"
 
@@ -135,6 +138,7 @@ static int start(struct ems_sqlscan *scan, struct ems_error *err)
 
 /* ---- facts ---- */
 
+/* The restored tables in the order of the dump, for reports: names made printable. */
 static int add_table(struct ems_sqlscan *scan, const char *name, struct ems_error *err)
 {
     struct ems_sql_facts *facts = &scan->facts;
@@ -157,6 +161,7 @@ static int add_table(struct ems_sqlscan *scan, const char *name, struct ems_erro
     return EMS_OK;
 }
 
+/* The recogniser has made sure that it is there. */
 static struct ems_sql_table *find_table(struct ems_sqlscan *scan, const char *name)
 {
     const struct ems_sql_relation *relation = ems_sql_catalog_find(&scan->shaper.catalog, name);
@@ -164,6 +169,7 @@ static struct ems_sql_table *find_table(struct ems_sqlscan *scan, const char *na
     return &scan->facts.tables[relation->number];
 }
 
+/* Reasons are static texts, so their addresses tell them apart. */
 static void count_reason(struct ems_sql_facts *facts, const char *reason)
 {
     for (size_t i = 0; i < facts->skip_reason_count; i++) {
@@ -221,6 +227,7 @@ static bool comment_is(const struct ems_sql_lex *lex, const char *text)
     return lex->comment_size == strlen(text) && memcmp(lex->comment, text, lex->comment_size) == 0;
 }
 
+/* Comments between statements: versions for the report, the end, and whether data was announced. */
 static int on_comment(struct ems_sqlscan *scan, struct ems_error *err)
 {
     const struct ems_sql_lex *lex = &scan->lex;
@@ -345,6 +352,8 @@ static int text(struct ems_sqlscan *scan, struct ems_sql_event *event, bool *len
 
 /* ---- COPY data ---- */
 
+/* The rows begin behind the line feed; a second statement on the line would be read as data by psql
+ * and as SQL by others, so nothing but blanks may stand there. */
 static int copy_line(struct ems_sqlscan *scan, struct ems_error *err)
 {
     while (scan->span.size > 0) {
@@ -366,6 +375,7 @@ static int copy_line(struct ems_sqlscan *scan, struct ems_error *err)
     return EMS_OK;
 }
 
+/* A piece of rows for the caller: in place, with its block and origin. */
 static void lend(struct ems_sqlscan *scan, struct ems_sql_event *event, const struct ems_span *span)
 {
     *event = (struct ems_sql_event){.kind = EMS_SQL_ROWS,
@@ -376,6 +386,7 @@ static void lend(struct ems_sqlscan *scan, struct ems_sql_event *event, const st
     scan->table->bytes += span->size;
 }
 
+/* One turn of the row checker. A span gives one event, or two when a backslash was held back. */
 static int rows(struct ems_sqlscan *scan, struct ems_sql_event *event, bool *lent,
                 struct ems_error *err)
 {
@@ -411,6 +422,7 @@ static int rows(struct ems_sqlscan *scan, struct ems_sql_event *event, bool *len
     return EMS_OK;
 }
 
+/* The end marker was the last thing read. */
 static void rows_end(struct ems_sqlscan *scan, struct ems_sql_event *event)
 {
     *event = (struct ems_sql_event){.kind = EMS_SQL_COPY_END,
@@ -425,6 +437,7 @@ static void rows_end(struct ems_sqlscan *scan, struct ems_sql_event *event)
 
 /* ---- the end ---- */
 
+/* The input has ended: at the right place? If not, where: that is the most common fault of all. */
 static int finish(struct ems_sqlscan *scan, struct ems_error *err)
 {
     const char *inside = ems_sql_lex_inside(&scan->lex);
