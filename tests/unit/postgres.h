@@ -99,7 +99,7 @@ static inline void pg_close_shared(void)
 /* A connection to the embedded server, as the superuser or somebody else. */
 static inline PGconn *pg_connect(const char *user, const char *password, const char *database)
 {
-    char conninfo[512];
+    char conninfo[1100];
     PGconn *conn;
 
     snprintf(conninfo, sizeof conninfo, "host=%s port=5432 user=%s password='%s' dbname=%s", pg_dir,
@@ -133,7 +133,7 @@ static inline void pg_drop(PGconn *admin, const char *database)
 {
     char *name = PQescapeIdentifier(admin, database, strlen(database));
     char *literal = PQescapeLiteral(admin, database, strlen(database));
-    char sql[512], owner[64];
+    char sql[1100], owner[512];
 
     snprintf(sql, sizeof sql, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s",
              literal);

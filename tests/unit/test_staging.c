@@ -376,7 +376,7 @@ static void test_leftovers(void)
     struct ems_staging_options options = {.jobs = 1};
     struct ems_staging *server, *other;
     struct ems_error err = {0};
-    char conninfo[512], mine[64];
+    char conninfo[512], mine[512];
     PGconn *admin;
 
     if (!pg_available("leftovers"))
