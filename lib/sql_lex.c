@@ -179,7 +179,7 @@ static int step_plain(struct ems_sql_lex *lex, uint8_t c, enum ems_sql_lex_event
     return ems_sql_lex_first(lex, c, err);
 }
 
-/* -- and /* open a comment even where they end a longer row of operator characters. */
+/* Two dashes, or a slash and a star, open a comment also at the end of a longer operator. */
 static int step_operator(struct ems_sql_lex *lex, uint8_t c, bool *again, struct ems_error *err)
 {
     uint8_t last = lex->text.data[lex->text.size - 1];
