@@ -4,20 +4,8 @@
 #ifndef EMS_PART_CONTENT_H
 #define EMS_PART_CONTENT_H
 
+#include "parts.h"
 #include "pgp.h"
-
-enum ems_looks {
-    EMS_LOOKS_UNKNOWN, /* bytes: the middle of an encrypted file, or anything else */
-    EMS_LOOKS_OPENPGP, /* the beginning of a message, binary or armoured */
-    EMS_LOOKS_GZIP,
-    EMS_LOOKS_TAR,
-    EMS_LOOKS_SQL, /* text that begins like a dump */
-    EMS_LOOKS_SQLITE,
-    EMS_LOOKS_PACKED, /* xz, bzip2, zstd */
-    EMS_LOOKS_ZIP,
-    EMS_LOOKS_PAGE, /* HTML or XML: what a web server says in place of a file */
-    EMS_LOOKS_JSON, /* an error of some interface, as text */
-};
 
 #define EMS_LOOKS_SIZE 512u /* bytes that are worth showing */
 

@@ -8,24 +8,15 @@
 #ifndef EMS_PART_NAME_H
 #define EMS_PART_NAME_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "parts.h"
 
-#define EMS_NAME_SIZE  256u /* with the NUL: NAME_MAX of Linux, and no longer name is taken */
-#define EMS_SUFFIX_MAX 32u  /* a part's suffix, with the NUL */
+#define EMS_NAME_SIZE 256u /* with the NUL: NAME_MAX of Linux, and no longer name is taken */
 
 enum ems_name_kind {
     EMS_NAME_FILE,       /* a file of the upload, as far as the name goes */
     EMS_NAME_UNFINISHED, /* what a download tool calls a file that it is still writing */
     EMS_NAME_LITTER,     /* left by a desktop: .DS_Store, ._X, Thumbs.db, X.gdoc */
     EMS_NAME_HIDDEN,     /* any other name that begins with a dot */
-};
-
-enum ems_name_form {
-    EMS_NAME_WHOLE,  /* not a part */
-    EMS_NAME_PART,   /* X.part-ab, split(1) as the guide has it */
-    EMS_NAME_VOLUME, /* X.001, 7-Zip and Total Commander: decimal, from 1, at least three digits */
 };
 
 struct ems_part_name {

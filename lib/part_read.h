@@ -5,8 +5,7 @@
 #define EMS_PART_READ_H
 
 #include "part_zip.h"
-
-#define EMS_PART_NO_MEMBER UINT64_MAX
+#include "parts.h"
 
 /* Reads one part after the other. Start with EMS_PART_READER_INIT. */
 struct ems_part_reader {

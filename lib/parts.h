@@ -21,12 +21,32 @@
 #define EMS_PARTS_H
 
 #include "finding.h"
-#include "part_content.h"
-#include "part_name.h"
-#include "part_read.h"
 #include "source.h"
 
 #include <time.h>
+
+#define EMS_SUFFIX_MAX     32u        /* a part's suffix, with the NUL */
+#define EMS_PART_NO_MEMBER UINT64_MAX /* a part that is a file of its own, not one in a zip */
+
+enum ems_name_form {
+    EMS_NAME_WHOLE,  /* not a part */
+    EMS_NAME_PART,   /* X.part-ab, split(1) as the guide has it */
+    EMS_NAME_VOLUME, /* X.001, 7-Zip and Total Commander: decimal, from 1, at least three digits */
+};
+
+/* What the first bytes of a file say that it is, whatever its name says. */
+enum ems_looks {
+    EMS_LOOKS_UNKNOWN, /* bytes: the middle of an encrypted file, or anything else */
+    EMS_LOOKS_OPENPGP, /* the beginning of a message, binary or armoured */
+    EMS_LOOKS_GZIP,
+    EMS_LOOKS_TAR,
+    EMS_LOOKS_SQL, /* text that begins like a dump */
+    EMS_LOOKS_SQLITE,
+    EMS_LOOKS_PACKED, /* xz, bzip2, zstd */
+    EMS_LOOKS_ZIP,
+    EMS_LOOKS_PAGE, /* HTML or XML: what a web server says in place of a file */
+    EMS_LOOKS_JSON, /* an error of some interface, as text */
+};
 
 enum ems_part_status {
     EMS_PART_IS_OK,

@@ -6,6 +6,8 @@
  */
 #include "parts.h"
 
+#include "part_read.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
