@@ -41,7 +41,7 @@ WARNINGS += -Werror
 endif
 
 # Packages. libems links PKGS; what talks to a server is a second part that links PKGS_SERVER too.
-PKGS        = libgcrypt zlib bzip2 libarchive jansson
+PKGS        = libgcrypt zlib bzip2 libarchive jansson yaml-0.1 sqlite3
 PKGS_SERVER = libpq
 PKG_CONFIG ?= pkg-config
 
