@@ -82,7 +82,7 @@ SHARED = $(B)/libems.so.$(SOVERSION)
 .PHONY: all check check-all check-unit check-tool check-fuzz bench fuzz demo setup install uninstall clean
 .SECONDARY:
 
-all: $(B)/libems.a $(SHARED) $(B)/ems.pc $(TOOLS)
+all: $(B)/libems.a $(SHARED) $(TOOLS)
 
 # A change of flags rebuilds: the stamp holds what the objects were made with.
 FLAGS_NOW = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
@@ -107,9 +107,6 @@ $(SHARED): $(LIB_OBJ) lib/libems.map
 	$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libems.so.$(SOVERSION) \
 	    -Wl,--version-script=lib/libems.map -o $@ $(LIB_OBJ) $(LIB_LIBS)
 	ln -sf libems.so.$(SOVERSION) $(B)/libems.so
-
-$(B)/ems.pc: lib/ems.pc.in $(B)/flags
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
 
 # Only these two know a server; what a customer installs does not link libpq.
 SERVER_TOOLS = $(B)/ems-restore $(B)/ems-ingest
@@ -159,7 +156,9 @@ demo: setup
 setup:
 	.ci/setup
 
-HEADERS = $(wildcard lib/*.h)
+# The public face of libems; lib/libems.map lists the functions in them.
+HEADERS = $(patsubst %,lib/%.h,error bytes source sink relay observe parts digest pgp inflate \
+            sqlscan synapse finding chain artifact manifest report)
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig \
 	    $(DESTDIR)$(PREFIX)/include/ems $(DESTDIR)$(PREFIX)/share/man/man1
@@ -168,7 +167,9 @@ install: all
 	install -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)
 	ln -sf libems.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libems.so
 	install -m 644 $(B)/libems.a $(DESTDIR)$(LIBDIR)
-	install -m 644 $(B)/ems.pc $(DESTDIR)$(LIBDIR)/pkgconfig
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
+	    lib/ems.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/ems.pc
+	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/ems.pc
 	install -m 644 $(HEADERS) $(DESTDIR)$(PREFIX)/include/ems
 
 uninstall:
