@@ -23,6 +23,8 @@ static char *name_of_rank(const struct ems_part_set *set, uint64_t rank, struct 
     char suffix[EMS_SUFFIX_MAX], *name;
     int n;
 
+    if (rank == UINT64_MAX)
+        return NULL;
     if (!set->split)
         return (name = strdup(set->name)) != NULL ? name : (ems_fail_memory(err), NULL);
     if (set->form == EMS_NAME_VOLUME)
@@ -249,21 +251,23 @@ static void sort_files(struct ems_part_build *b)
 /* The scheme is a property of the whole set: which symbols occur, and how long the suffixes are. */
 static bool find_scheme(struct ems_part_set *set, struct ems_part_file *files, size_t count)
 {
-    bool digits = false, low = false, high = false, same_width = true, all = true;
+    bool digits = false, low = false, high = false, mixed = false, same_width = true, all = true;
 
     set->form = files[0].form;
     set->width = (unsigned)strlen(files[0].suffix);
     for (size_t i = 0; i < count; i++) {
+        size_t n = strlen(files[i].suffix), numbers = strspn(files[i].suffix, "0123456789");
+
         if (files[i].form != set->form)
             return false;
-        same_width &= strlen(files[i].suffix) == set->width;
-        for (const char *s = files[i].suffix; *s != '\0'; s++) {
-            digits |= *s <= '9';
-            low |= *s >= 'a' && *s <= 'f';
-            high |= *s > 'f';
-        }
+        same_width &= n == set->width;
+        digits |= strcspn(files[i].suffix, "0123456789") < n;
+        low |= strcspn(files[i].suffix, "abcdef") < n;
+        high |= strcspn(files[i].suffix, "ghijklmnopqrstuvwxyz") < n;
+        mixed |= n == 1 || (numbers < n && strcspn(files[i].suffix, "0123456789") < n);
     }
-    if (digits && high)
+    /* Hex digits come together in some names; where they never do, there are two runs of split. */
+    if (digits && (high || (low && !mixed)))
         return false;
     /* A hex set without a single digit cannot be: its first part is "00". */
     set->alphabet = !digits ? EMS_PART_LETTERS : low ? EMS_PART_HEX : EMS_PART_DIGITS;
@@ -514,22 +518,25 @@ static void settle(struct ems_part_set *set)
 
 static int take_all(struct ems_part_build *b, struct ems_error *err)
 {
-    uint64_t next = b->set->first;
+    struct ems_part_set *set = b->set;
+    uint64_t next = set->first, end = EMS_NOWHERE;
     int rc = EMS_OK;
 
+    if (set->expected > 0 && set->part_size > 0) /* behind that nothing is missed */
+        end = set->first + (set->expected + set->part_size - 1) / set->part_size;
     for (size_t i = 0, n; i < b->count && rc == EMS_OK; i += n) {
         uint64_t rank = b->files[i].rank;
 
         for (n = 1; i + n < b->count && b->files[i + n].rank == rank; n++)
             ;
-        rc = add_missing(b->set, next, rank, err);
+        rc = add_missing(set, next, rank < end ? rank : end, err);
         if (rc == EMS_OK)
             rc = take_rank(b, &b->files[i], n, err);
         next = rank + 1;
     }
     /* What arrives behind the last one; with a length stated, that says more. */
-    if (rc == EMS_OK && b->set->expected == 0)
-        rc = add_missing(b->set, next, b->last + 1, err);
+    if (rc == EMS_OK && set->expected == 0)
+        rc = add_missing(set, next, b->last + 1, err);
     return rc;
 }
 
