@@ -168,6 +168,7 @@ install: all
 	ln -sf libems.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libems.so
 	install -m 644 $(B)/libems.a $(DESTDIR)$(LIBDIR)
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
+	    -e 's|@REQUIRES@|$(strip $(pkgs_known) $(if $(HAVE_ISAL),libisal))|' \
 	    lib/ems.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/ems.pc
 	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/ems.pc
 	install -m 644 $(HEADERS) $(DESTDIR)$(PREFIX)/include/ems
