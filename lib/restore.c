@@ -1,4 +1,13 @@
-/* restore.c - see restore.h */
+/*
+ * restore.c - see restore.h
+ *
+ * One connection is in one of three states: idle inside the transaction; in pipeline mode, with
+ * `queued` statements on their way (PostgreSQL documentation, 34.5); or in a COPY command
+ * (`copying`). COPY cannot be part of a pipeline, so the queue is drained before it.
+ *
+ * Nothing is undone here after a failure: the transaction is never committed, and whoever called
+ * drops the database.
+ */
 #include "restore.h"
 
 #include "bytes.h"
@@ -60,6 +69,7 @@ struct restore {
     struct ems_buf piece;
 };
 
+/* Intervals must not jump with the wall clock. */
 static double now(void)
 {
     struct timespec t;
@@ -68,6 +78,7 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* Rows that the server says it has taken; never what we believe to have sent. */
 static void count_rows(struct restore *r, uint64_t rows)
 {
     r->result->rows += rows;
@@ -78,6 +89,7 @@ static void count_rows(struct restore *r, uint64_t rows)
 
 /* ---- statements ---- */
 
+/* answer NULL: the connection itself failed, and has the message. */
 static int fail_statement(const struct restore *r, const struct sent *s, const PGresult *answer,
                           struct ems_error *err)
 {
@@ -85,6 +97,8 @@ static int fail_statement(const struct restore *r, const struct sent *s, const P
                        (unsigned long long)s->line, s->head);
 }
 
+/* A setval answers with a row, everything else with a command tag; in "INSERT 0 3" the last number
+ * is the rows. */
 static int check_answer(struct restore *r, const struct sent *s, PGresult *answer,
                         struct ems_error *err)
 {
@@ -224,6 +238,8 @@ static int fail_copy(const struct restore *r, const PGresult *answer, struct ems
                        r->table, name);
 }
 
+/* With a refused COPY the rows that follow must not be read as SQL (CVE-2026-6464): the scanner
+ * never mixes them, and the restore ends here anyway. */
 static int begin_command(struct restore *r, uint64_t line, struct ems_error *err)
 {
     PGresult *answer =
@@ -241,6 +257,10 @@ static int begin_command(struct restore *r, uint64_t line, struct ems_error *err
     return rc;
 }
 
+/*
+ * Blocks while the server is busy; meanwhile a relay below reads and inflates ahead. libpq copies
+ * into its own buffer, so the span need not stay. 1 is the only good answer in blocking mode.
+ */
 static int put(struct restore *r, const uint8_t *data, size_t size, struct ems_error *err)
 {
     if (size == 0 || PQputCopyData(r->conn, (const char *)data, (int)size) == 1)
@@ -250,6 +270,7 @@ static int put(struct restore *r, const uint8_t *data, size_t size, struct ems_e
                        (unsigned long long)r->command_line);
 }
 
+/* Always before the end of a command, or rows would be missing from it. */
 static int flush_piece(struct restore *r, struct ems_error *err)
 {
     int rc = put(r, r->piece.data, r->piece.size, err);
@@ -278,6 +299,7 @@ static int pass_on(struct restore *r, const uint8_t *data, size_t size, struct e
     return rc == EMS_OK ? ems_buf_append(&r->piece, data, size, err) : rc;
 }
 
+/* The server's word on all rows of the command. */
 static int end_command(struct restore *r, struct ems_error *err)
 {
     PGresult *answer;
@@ -332,6 +354,7 @@ static int begin_block(struct restore *r, const struct ems_sql_statement *s, str
     return rc;
 }
 
+/* In COPY text every line feed ends a row; one inside a value is written as \n. */
 static uint64_t count_lines(const uint8_t *data, size_t size)
 {
     const uint8_t *end = data + size;
@@ -344,6 +367,8 @@ static uint64_t count_lines(const uint8_t *data, size_t size)
     return lines;
 }
 
+/* The rows of a block arrive cut anywhere. A COPY command that is long enough ends behind the last
+ * whole row; what follows opens the next one, whose first row's line is then known. */
 static int feed_block(struct restore *r, const struct ems_sql_event *ev, struct ems_error *err)
 {
     const uint8_t *data = ev->data.data, *last;
@@ -370,6 +395,10 @@ static int feed_block(struct restore *r, const struct ems_sql_event *ev, struct 
     return rc;
 }
 
+/*
+ * The comparison that finds what PostgreSQL before 18 loses silently: it stops at "\." in a row,
+ * throws the rest of the stream away and reports success.
+ */
 static int end_block(struct restore *r, const struct ems_sql_event *ev, struct ems_error *err)
 {
     int rc = r->copying ? end_command(r, err) : EMS_OK;
@@ -412,6 +441,7 @@ static int open_session(struct restore *r, struct ems_staging *staging, struct e
     return rc;
 }
 
+/* What is skipped is in the scanner's facts, with its reason. */
 static int act_on_statement(struct restore *r, const struct ems_sql_statement *s,
                             struct ems_error *err)
 {
@@ -466,7 +496,8 @@ static int analyze(struct restore *r, struct ems_error *err)
     return rc == EMS_OK ? ems_pq_run(r->conn, "analyze the database", err, "ANALYZE") : rc;
 }
 
-/* The dump is proven to its end, and everything in it was sent. */
+/* The dump is proven to its end. Everything in it must have been sent, and every row taken: blocks
+ * were compared one by one, this is for INSERTs. */
 static int settle(struct restore *r, struct ems_error *err)
 {
     const struct ems_sql_facts *facts = ems_sqlscan_facts(r->scan);
@@ -513,10 +544,13 @@ int ems_restore_run(struct ems_sqlscan *scan, struct ems_staging *staging,
         if (rc != EMS_OK && failure.stage == NULL)
             failure.stage = "restore";
     }
-    if (rc == EMS_END)
+    if (rc == EMS_END) {
         rc = settle(&r, &failure);
-    else
+        if (rc != EMS_OK && failure.stage == NULL)
+            failure.stage = "restore";
+    } else {
         abort_command(&r);
+    }
     PQfinish(r.conn); /* without a COMMIT nothing stays */
     ems_buf_release(&r.copy);
     ems_buf_release(&r.piece);

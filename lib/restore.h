@@ -5,9 +5,11 @@
  * twice; this pass proves it again as it goes, and whoever calls publishes the database only after
  * EMS_OK.
  *
- * Each statement goes through the extended protocol, which refuses a second command in one string.
- * COPY data is passed on in pieces of at least 64 KiB, and each block's rows are compared with the
- * number that the server reports.
+ * Each statement goes through the extended protocol, which refuses a second command in one string;
+ * several are on their way at a time (libpq's pipeline mode), so that INSERTs and a distant server
+ * cost little. COPY data is passed on in pieces of at least 64 KiB, a big block as several COPY
+ * commands, and each block's rows are compared with the number that the server reports. The dump's
+ * own settings are never used.
  */
 #ifndef EMS_RESTORE_H
 #define EMS_RESTORE_H
@@ -25,19 +27,18 @@ struct ems_restore_options {
 };
 
 struct ems_restore_result {
-    uint64_t statements; /* sent */
-    uint64_t tables, rows, bytes;
+    uint64_t statements;                  /* of the dump that were sent, COPY included */
+    uint64_t tables, rows, bytes;         /* made; counted by the server; of COPY data */
     double seconds_data, seconds_indexes; /* up to and after the last row */
 };
 
 /*
  * Run the scanner to EMS_END into the unfinished database of `staging`, in one transaction,
- * committed only after EMS_END. EMS_OK; EMS_RESTORE_FAILED if the server refuses something (the
- * text holds the dump's line, the table and the server's own message), EMS_SERVER_ERROR if it
- * cannot be reached any more, or the scanner's error.
+ * committed only after EMS_END and analyzed then (with a small sample). EMS_OK; EMS_RESTORE_FAILED
+ * if the server refuses something (the text holds the dump's line, the table and the server's own
+ * message), EMS_SERVER_ERROR if it cannot be reached any more, or the scanner's error.
  */
-int ems_restore_run(struct ems_sqlscan *, struct ems_staging *,
-                    const struct ems_restore_options *, struct ems_restore_result *,
-                    struct ems_error *);
+int ems_restore_run(struct ems_sqlscan *, struct ems_staging *, const struct ems_restore_options *,
+                    struct ems_restore_result *, struct ems_error *);
 
 #endif

@@ -1,4 +1,11 @@
-/* server_cluster.c - see server_cluster.h */
+/*
+ * server_cluster.c - see server_cluster.h
+ *
+ * Each step of ems_cluster_open looks at what is there and goes on from it, so that a run that was
+ * killed anywhere is continued: DIR may be empty, hold half a cluster (data.new), a whole one, a
+ * lock file without a server, or a server. DIR/lock is held from the first look to the end, so
+ * nobody else changes any of it meanwhile.
+ */
 #include "server_cluster.h"
 
 #include "bytes.h"
@@ -70,6 +77,10 @@ static int check_content(struct ems_cluster *c, struct ems_error *err)
     return rc;
 }
 
+/*
+ * All through the descriptor, so that the name cannot be made to mean something else meanwhile. An
+ * existing directory of a third user is refused: in /tmp anybody can make one in advance.
+ */
 static int own_directory(struct ems_cluster *c, struct ems_error *err)
 {
     struct stat st;
@@ -103,6 +114,7 @@ static int open_file(struct ems_cluster *c, const char *name, int flags, struct 
     return fd;
 }
 
+/* The kernel drops the lock with the process, however it ends. The server does not inherit it. */
 static int lock_directory(struct ems_cluster *c, struct ems_error *err)
 {
     c->lock_fd = open_file(c, "lock", O_RDWR, err);
@@ -117,6 +129,7 @@ static int lock_directory(struct ems_cluster *c, struct ems_error *err)
                     c->dir);
 }
 
+/* The socket's path must fit into sun_path (108 bytes, unix(7)) on the client's side as well. */
 static int open_directory(struct ems_cluster *c, const char *dir, struct ems_error *err)
 {
     struct sockaddr_un address;
@@ -167,6 +180,7 @@ static const char *log_reason(const struct ems_cluster *c, char *out, size_t out
 
 /* ---- the cluster ---- */
 
+/* For nftw, which goes depth first and does not follow symbolic links. */
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *where)
 {
     (void)st, (void)type, (void)where;
@@ -197,7 +211,10 @@ static int append_settings(struct ems_cluster *c, const char *data, struct ems_e
     return EMS_OK;
 }
 
-/* initdb works under another name, so that DIR/data is whole or not there. */
+/*
+ * initdb works under another name, so that DIR/data is whole or not there. --no-sync: see the
+ * header on syncing. --auth=trust: the directory is the guard.
+ */
 static int make_cluster(struct ems_cluster *c, int log_fd, struct ems_error *err)
 {
     char fresh[4096], program[4200], reason[120], how[32];
@@ -415,6 +432,8 @@ static int start_server(struct ems_cluster *c, int log_fd, struct ems_error *err
     }
 }
 
+/* SIGINT: fast shutdown, which rolls back and writes out what is in memory; SIGQUIT: immediate
+ * (PostgreSQL documentation, 19.5). Waiting also reaps it. */
 static void stop_server(struct ems_cluster *c)
 {
     int status;
@@ -450,6 +469,8 @@ static int build_conninfo(struct ems_cluster *c, struct ems_error *err)
     return rc;
 }
 
+/* The lock comes before anything below it is looked at, the user's way to the directory before
+ * anything is made there. */
 static int open_cluster(struct ems_cluster *c, const char *dir, const char *run_as,
                         struct ems_error *err)
 {
@@ -477,6 +498,7 @@ static int open_cluster(struct ems_cluster *c, const char *dir, const char *run_
     return rc;
 }
 
+/* Failures are collected apart, because closing a half-open cluster may wait for a server. */
 int ems_cluster_open(const char *dir, const char *run_as, unsigned jobs,
                      struct ems_cluster **cluster, struct ems_error *err)
 {
@@ -546,6 +568,7 @@ static const char *shell_quote(const char *text, char *out, size_t out_size)
     return out;
 }
 
+/* In one line each, to be copied into a root or user shell as they are. */
 void ems_cluster_howto(const struct ems_cluster *c, const char *database, char *out,
                        size_t out_size)
 {

@@ -1,4 +1,10 @@
-/* server_pq.c - see server_pq.h */
+/*
+ * server_pq.c - see server_pq.h
+ *
+ * What the server says may quote the dump's rows, so it passes ems_printable before it becomes part
+ * of a message. Passwords are wiped from our buffers; libpq keeps its own copy as long as the
+ * connection lives.
+ */
 #include "server_pq.h"
 
 #include "bytes.h"
@@ -48,6 +54,7 @@ int ems_pq_fail(struct ems_error *err, const char *stage, int refused, const PGc
     return code;
 }
 
+/* Warnings matter to nobody here: whatever must not happen is an error. */
 static void ignore_notice(void *context, const PGresult *result)
 {
     (void)context, (void)result;
@@ -76,6 +83,7 @@ int ems_pq_query(PGconn *conn, const char *what, const char *sql, int count,
     return rc;
 }
 
+/* Still through PQexecParams: one statement, whatever the text holds. */
 int ems_pq_run(PGconn *conn, const char *what, struct ems_error *err, const char *fmt, ...)
 {
     struct ems_buf sql = {0};

@@ -1,4 +1,10 @@
-/* server_spawn.c - see server_spawn.h */
+/*
+ * server_spawn.c - see server_spawn.h
+ *
+ * Between fork and exec only system calls: other threads of this process may hold any lock of the
+ * C library at the moment of the fork (signal-safety(7)). So everything that allocates or looks up
+ * users is done before.
+ */
 #include "server_spawn.h"
 
 #include "bytes.h"
@@ -19,6 +25,7 @@
 
 /* ---- who ---- */
 
+/* From the password database, in the parent. */
 static bool find_user(const char *name, struct ems_spawn_user *user)
 {
     struct passwd entry, *found = NULL;
@@ -50,6 +57,7 @@ int ems_spawn_user_find(const char *run_as, struct ems_spawn_user *user, struct 
 
 /* ---- where ---- */
 
+/* A client-only installation has psql and pg_config, but not these. */
 static bool has_programs(const char *dir)
 {
     static const char *const programs[] = {"initdb", "postgres"};
@@ -73,6 +81,7 @@ static bool find_release(unsigned release, char *out, size_t out_size)
     return has_programs(out);
 }
 
+/* Relative entries are left out: the child changes its directory. */
 static bool find_in_path(char *out, size_t out_size)
 {
     const char *path = getenv("PATH"); /* as execvp would */
@@ -171,6 +180,7 @@ static void run_child(const struct ems_spawn_user *user, const char *const *argv
     _exit(127);
 }
 
+/* SIGCHLD stays as the program has it; whoever ignores it loses the exit status only. */
 int ems_spawn_start(const struct ems_spawn_user *user, const char *const *argv, int output,
                     pid_t *pid, struct ems_error *err)
 {
@@ -188,6 +198,7 @@ int ems_spawn_start(const struct ems_spawn_user *user, const char *const *argv, 
     return EMS_OK;
 }
 
+/* Polls, because waitpid has no timeout and the program's signal handling is not ours to change. */
 bool ems_spawn_wait(pid_t pid, unsigned timeout_ms, int *status)
 {
     enum { STEP_MS = 5 };

@@ -1,4 +1,11 @@
-/* staging.c - see staging.h */
+/*
+ * staging.c - see staging.h
+ *
+ * The admin connection makes, renames and drops; it never sees a word of the dump. The dump's SQL
+ * runs as a role that owns one database and may do nothing else, because an allow list has holes
+ * until proven otherwise. Statements here are built from names of ours (hex digits) or from quoted
+ * identifiers.
+ */
 #include "staging.h"
 
 #include "bytes.h"
@@ -75,6 +82,7 @@ static bool has_connect_timeout(void)
     return has;
 }
 
+/* Refuses at once what would fail only after the restore. */
 static int connect_admin(struct ems_staging *st, const char *conninfo, struct ems_error *err)
 {
     /* dbname may be a whole conninfo; what is in it wins over what stands before it. */
@@ -107,7 +115,8 @@ static int connect_admin(struct ems_staging *st, const char *conninfo, struct em
     return rc;
 }
 
-/* Is the admin connection alive? After a crash of the server tries to get it back. */
+/* PostgreSQL ends all connections when one of its processes crashes, and comes back by itself. Is
+ * the admin connection alive? If not, try to get it back. */
 static bool revive_admin(struct ems_staging *st)
 {
     enum { STEP_MS = 100 };
@@ -132,6 +141,7 @@ static bool revive_admin(struct ems_staging *st)
     return false;
 }
 
+/* The failure is kept apart until the end: closing must not see a half-open object as good. */
 int ems_staging_open(const struct ems_staging_options *options, struct ems_staging **staging,
                      struct ems_error *err)
 {
@@ -267,6 +277,7 @@ static int check_encoding(struct ems_staging *st, struct ems_error *err)
 
 /* ---- create ---- */
 
+/* 64 bits in the name make a clash as unlikely as a guess; the password has 256. */
 static int choose_secrets(struct ems_staging *st, struct ems_error *err)
 {
     uint8_t random[8 + 32];
@@ -315,6 +326,8 @@ static int create_role(struct ems_staging *st, struct ems_error *err)
     return rc;
 }
 
+/* LC_COLLATE C: Synapse refuses everything else, and a dump of another collation may hold rows that
+ * are duplicates only here. template0 has no objects of the site's own. */
 static int create_database(struct ems_staging *st, struct ems_error *err)
 {
     int rc = ems_pq_run(st->admin, "make a database", err,
@@ -377,6 +390,8 @@ static void drop_leftovers(struct ems_staging *st)
     PQclear(answer);
 }
 
+/* Order: say who we are (prepare_admin), then clean up, then make, so that at no moment another
+ * run's clean-up can take ours for a leftover. */
 int ems_staging_create(struct ems_staging *st, const char *target, bool replace,
                        struct ems_error *err)
 {
@@ -502,6 +517,8 @@ static void forget(struct ems_staging *st)
     ems_wipe(st->password, sizeof st->password);
 }
 
+/* The target is looked at again: hours may have passed. A lost connection during COMMIT leaves it
+ * open which name holds; both states are whole, and abandon drops only the unfinished name. */
 int ems_staging_publish(struct ems_staging *st, struct ems_error *err)
 {
     char old[sizeof OLD_PREFIX + 16];
@@ -524,6 +541,8 @@ int ems_staging_publish(struct ems_staging *st, struct ems_error *err)
     return EMS_OK;
 }
 
+/* By the unfinished name alone, so that it cannot hit anything that was published. Best effort:
+ * what stays is found by the next run's drop_leftovers. */
 void ems_staging_abandon(struct ems_staging *st)
 {
     struct ems_error ignored = {0};
@@ -547,6 +566,7 @@ const char *ems_staging_howto(struct ems_staging *st, const char *database)
     return st->howto;
 }
 
+/* ASCII only and by hand: the locale must not decide how a database is called. */
 void ems_staging_name(const char *server_name, char *out)
 {
     size_t used = (size_t)sprintf(out, "staging_");

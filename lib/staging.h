@@ -25,7 +25,14 @@ struct ems_staging_options {
  * Connect, or make and start the embedded cluster: Unix socket only, in a directory that only its
  * owner can enter, tuned as a throw-away server (wal_level minimal, fsync off, ...), log in
  * DIR/log. As root the server runs as `run_as`. A server already running in DIR is used and left
- * running. EMS_SERVER_ERROR (with what to do), EMS_IO_ERROR.
+ * running; a DIR that another run is using is refused. EMS_SERVER_ERROR (with what to do),
+ * EMS_IO_ERROR.
+ *
+ * The admin of a conninfo need not be a superuser: CREATEROLE and CREATEDB are enough. libpq's own
+ * rules hold (service files, password files, environment); without a connect_timeout it is 10 s.
+ *
+ * An embedded server is shut down by the kernel's signal when the calling thread ends, so that
+ * kill -9 leaves none behind: call this from a thread that lives until ems_staging_close.
  */
 int ems_staging_open(const struct ems_staging_options *, struct ems_staging **, struct ems_error *);
 
@@ -46,24 +53,34 @@ int ems_staging_exists(struct ems_staging *, const char *database, bool *exists,
 /*
  * Make what the restore goes into: a login role of its own that may do nothing else, and a
  * database with a temporary name ("ems_load_..."), owned by it, UTF8, collation C, from template0.
- * `target` is the final name (an error EMS_RESTORE_EXISTS if it exists, unless `replace`).
+ * Nobody but that role and the admin may connect to it. Databases that killed runs left unfinished
+ * are dropped first, if nobody is connected.
+ *
+ * `target` is the final name: EMS_RESTORE_EXISTS if there is such a database, unless `replace`; and
+ * even then if it was not made by this tool (its owner is none of our roles). One that is in use
+ * cannot be replaced: EMS_SERVER_ERROR.
  */
 int ems_staging_create(struct ems_staging *, const char *target, bool replace, struct ems_error *);
 
-/* A new connection to the unfinished database as the restore's own role. The caller finishes it. */
+/* A new connection to the unfinished database as the restore's own role, with a random password that
+ * nobody else knows. The caller finishes it. EMS_SERVER_ERROR names the line that pg_hba.conf lacks
+ * if the server does not let the role in. */
 int ems_staging_connect(struct ems_staging *, PGconn **, struct ems_error *);
 
 /*
- * The restore is proven: give the database its final name (replacing the old one, if `replace` was
- * said), make the role unable to log in. All connections of ems_staging_connect must be finished.
+ * The restore is proven: give the database its final name, in one transaction with taking it from
+ * the old one if that is replaced (which is dropped afterwards), and make the role unable to log in;
+ * it stays as the owner. All connections of ems_staging_connect must be finished. After an error the
+ * target is as it was, and the unfinished database is still there: abandon it.
  */
 int ems_staging_publish(struct ems_staging *, struct ems_error *);
 
 /* Drop the unfinished database and its role. Nothing of the target name was touched. */
 void ems_staging_abandon(struct ems_staging *);
 
-/* How to look into the result, as shell commands for a human, one per line, in a static-size text
- * owned by the staging object. */
+/* How to look into the result, as shell commands for a human, one per line: psql, and for an
+ * embedded server that we started how to start it again and stop it. The text belongs to the
+ * staging object and lasts until the next call. */
 const char *ems_staging_howto(struct ems_staging *, const char *database);
 
 /* "staging_example_org" for "example.org": lower case, other bytes to '_', at most 63 bytes.
