@@ -1,6 +1,7 @@
 /* artifact.c - see artifact.h */
 #include "artifact.h"
 
+#include "artifact_archive.h"
 #include "artifact_manifest.h"
 
 #include <stdio.h>
@@ -145,7 +146,8 @@ void ems_artifact_fail(struct ems_artifact *a, const struct ems_error *failure,
         return;
     }
     if (code == EMS_SQL_REFUSED || code == EMS_SQL_TRUNCATED || code == EMS_SQL_EMPTY ||
-        code == EMS_RESTORE_FAILED) { /* the message names the line: no byte of a file is bad */
+        code == EMS_RESTORE_FAILED || code == EMS_TAR_EMPTY ||
+        code == EMS_TAR_WRONG_CONTENT) { /* the message names the line: no byte of a file is bad */
         part = NULL;
         offset = EMS_NOWHERE;
     }
@@ -352,6 +354,8 @@ static int check_content(struct ems_artifact *a, struct ems_chain *chain,
                          const struct ems_check_options *o, struct ems_findings *findings,
                          struct ems_error *err)
 {
+    if (ems_artifact_is_archive(a, chain))
+        return ems_artifact_check_archive(a, chain, o, findings, err);
     if (is_dump(a, chain))
         return check_sql(a, chain, o, findings, err);
     return check_unknown(a, chain, o, err);
@@ -424,7 +428,8 @@ static int check_layers(struct ems_artifact *a, const struct ems_part_set *set,
         a->verdict = EMS_VERDICT_INCOMPLETE;
         a->error = EMS_PART_MISSING;
         for (size_t i = 0; i < set->count; i++)
-            if (set->parts[i].status == EMS_PART_IS_FOREIGN)
+            if (set->parts[i].status == EMS_PART_IS_FOREIGN ||
+                set->parts[i].status == EMS_PART_IS_CONFLICT)
                 a->verdict = EMS_VERDICT_DAMAGED;
         return EMS_OK;
     }
@@ -445,7 +450,10 @@ static int check_layers(struct ems_artifact *a, const struct ems_part_set *set,
         return rc;
     if (rc != EMS_END)
         ems_artifact_fail(a, &err, findings);
-    else if (a->is_sql)
+    else if (a->archive.refused != EMS_OK) {
+        a->error = a->archive.refused;
+        a->verdict = ems_verdict_of(a->error);
+    } else if (a->is_sql || a->archive_known)
         a->verdict = EMS_VERDICT_VERIFIED;
     else if (a->kind != EMS_KIND_UNKNOWN || a->encrypted || a->gzipped)
         a->verdict = EMS_VERDICT_UNSUPPORTED;
@@ -496,6 +504,8 @@ void ems_artifact_release(struct ems_artifact *a)
     free(a->sql.tables);
     free(a->name);
     free(a->staged);
+    ems_facts_release(&a->facts);
+    ems_media_ids_release(&a->media_ids);
     ems_synapse_release(&a->synapse);
     *a = (struct ems_artifact){0};
 }

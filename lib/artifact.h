@@ -4,8 +4,10 @@
 #ifndef EMS_ARTIFACT_H
 #define EMS_ARTIFACT_H
 
+#include "archive_walk.h"
 #include "chain.h"
 #include "digest.h"
+#include "media_ids.h"
 #include "parts.h"
 #include "sqlscan.h"
 #include "synapse.h"
@@ -45,7 +47,12 @@ struct ems_artifact {
     struct ems_inflate_facts gzip;
     struct ems_sql_facts sql; /* tables owned by the artifact */
     struct ems_synapse synapse;
-    char *staged; /* database that it was restored into, or NULL */
+    bool is_archive;    /* a tar archive, or taken for one */
+    bool archive_known; /* its content is of a kind that was checked */
+    struct ems_walk_result archive;
+    struct ems_facts facts;         /* of the archive's content; owned by the artifact */
+    struct ems_media_ids media_ids; /* of a media store, for comparing with the dump; owned */
+    char *staged;                   /* database that it was restored into, or NULL */
     double elapsed_s;
 };
 

@@ -4,6 +4,7 @@
 #include "observe.h"
 #include "relay.h"
 #include "sqlscan.h"
+#include "tar.h"
 
 #include <gcrypt.h>
 #include <string.h>
@@ -78,8 +79,7 @@ static enum ems_content classify(const uint8_t *head, size_t size)
         return EMS_CONTENT_EMPTY;
     if (size >= sizeof sqlite && memcmp(head, sqlite, sizeof sqlite) == 0)
         return EMS_CONTENT_SQLITE;
-    /* POSIX ustar: magic "ustar" at offset 257 of the first header block. */
-    if (size >= 263 && memcmp(head + 257, "ustar", 5) == 0)
+    if (ems_tar_probe(head, size))
         return EMS_CONTENT_TAR;
     return ems_sqlscan_probe(head, size, &other) ? EMS_CONTENT_SQL : EMS_CONTENT_UNKNOWN;
 }

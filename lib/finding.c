@@ -124,6 +124,10 @@ static const struct {
     {EMS_GZIP_TRAILING, "Make this export again; something was appended to it."},
     {EMS_GZIP_EMPTY, "The export is empty: make it again."},
     {EMS_GZIP_LIMIT, "This file expands far more than any honest one does; do not use it."},
+    {EMS_TAR_CORRUPT, "Make this archive again, and upload it again."},
+    {EMS_TAR_TRUNCATED, "tar did not finish (disk full?): make the archive again."},
+    {EMS_TAR_EMPTY, "Check the path that was given to tar, and make the archive again."},
+    {EMS_TAR_WRONG_CONTENT, "Check which directory was archived, and make the archive again."},
     {EMS_SQL_TRUNCATED,
      "pg_dump did not finish (disk full, connection lost?): make the dump again and watch for "
      "errors of pg_dump."},

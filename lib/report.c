@@ -51,32 +51,57 @@ int ems_report_exit(const struct ems_report *report)
     return status;
 }
 
+struct wanted {
+    const char *name;
+    size_t order; /* as found */
+};
+
+static int compare_wanted(const void *a, const void *b)
+{
+    const struct wanted *x = a, *y = b;
+    int c = strcmp(x->name, y->name);
+
+    return c != 0 ? c : x->order < y->order ? -1 : x->order > y->order;
+}
+
+static int compare_order(const void *a, const void *b)
+{
+    const struct wanted *x = a, *y = b;
+
+    return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* A whole set may be missing: sorted by name to find what is there twice, then by order again. */
 char **ems_report_resend(const struct ems_report *report)
 {
     const struct ems_findings *f = &report->findings;
     char **names = calloc(f->count + 1, sizeof *names);
-    size_t n = 0;
+    struct wanted *wanted = calloc(f->count + 1, sizeof *wanted);
+    size_t n = 0, kept = 0;
+    bool ok = names != NULL && wanted != NULL;
 
-    if (names == NULL)
-        return NULL;
-    for (size_t i = 0; i < f->count; i++) {
+    for (size_t i = 0; ok && i < f->count; i++) {
         const char *name = f->items[i].part != NULL ? f->items[i].part : f->items[i].artifact;
-        bool known = name == NULL || !f->items[i].resend;
 
-        for (size_t k = 0; k < n && !known; k++)
-            known = strcmp(names[k], name) == 0;
-        if (known)
-            continue;
-        names[n] = strdup(name);
-        if (names[n] == NULL) {
-            while (n > 0)
-                free(names[--n]);
-            free(names);
-            return NULL;
-        }
-        n++;
+        if (name != NULL && f->items[i].resend)
+            wanted[n++] = (struct wanted){.name = name, .order = i};
     }
-    return names;
+    if (n > 1)
+        qsort(wanted, n, sizeof *wanted, compare_wanted);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || strcmp(wanted[i].name, wanted[kept - 1].name) != 0)
+            wanted[kept++] = wanted[i];
+    if (kept > 1)
+        qsort(wanted, kept, sizeof *wanted, compare_order);
+    for (size_t i = 0; i < kept && ok; i++)
+        ok = (names[i] = strdup(wanted[i].name)) != NULL;
+    free(wanted);
+    if (ok)
+        return names;
+    for (size_t i = 0; names != NULL && i < kept; i++)
+        free(names[i]);
+    free(names);
+    return NULL;
 }
 
 char *ems_human_bytes(uint64_t bytes, char *out)
@@ -150,8 +175,12 @@ static int text_facts(const struct ems_artifact *a, struct ems_buf *out, struct 
     if (rc == EMS_OK && a->is_sql && a->sql.complete)
         rc = ems_buf_printf(out, err, ", %zu tables, %llu rows", a->sql.table_count,
                             (unsigned long long)a->sql.rows);
+    if (rc == EMS_OK && a->is_archive)
+        rc = ems_buf_printf(out, err, ", %llu members", (unsigned long long)a->archive.tar.members);
     if (rc == EMS_OK)
         rc = ems_buf_append(out, "\n", 1, err);
+    if (rc == EMS_OK && a->facts.summary[0] != '\0')
+        rc = ems_buf_printf(out, err, "    %s\n", a->facts.summary);
     if (rc != EMS_OK || !ems_synapse_is_homeserver(&a->synapse))
         return rc;
     rc = ems_buf_printf(out, err, "    Synapse homeserver %s, %llu users",

@@ -89,6 +89,29 @@ static json_t *layer_gzip(const struct ems_artifact *a)
     return o;
 }
 
+static json_t *layer_tar(const struct ems_artifact *a)
+{
+    json_t *o = json_object();
+
+    json_object_set_new(o, "layer", json_string("tar"));
+    json_object_set_new(o, "members", number(a->archive.tar.members));
+    json_object_set_new(o, "files", number(a->archive.tar.files));
+    json_object_set_new(o, "file_bytes", number(a->archive.tar.file_bytes));
+    return o;
+}
+
+static json_t *layer_facts(const struct ems_facts *facts)
+{
+    json_t *o = json_object();
+
+    json_object_set_new(o, "layer", json_string(facts->layer));
+    for (size_t i = 0; i < facts->count; i++)
+        json_object_set_new(o, facts->items[i].name,
+                            facts->items[i].text != NULL ? json_string(facts->items[i].text)
+                                                         : number(facts->items[i].number));
+    return o;
+}
+
 static json_t *layer_sql(const struct ems_artifact *a)
 {
     json_t *o = json_object(), *tables = json_object(), *skipped = json_object(), *s;
@@ -136,6 +159,10 @@ static int json_artifact(const struct ems_artifact *a, struct ems_buf *out, stru
         json_array_append_new(layers, layer_gzip(a));
     if (a->is_sql)
         json_array_append_new(layers, layer_sql(a));
+    if (a->is_archive)
+        json_array_append_new(layers, layer_tar(a));
+    if (a->facts.layer != NULL)
+        json_array_append_new(layers, layer_facts(&a->facts));
     json_object_set_new(o, "type", json_string("artifact"));
     json_object_set_new(o, "name", name_of(a->name));
     json_object_set_new(o, "kind", json_string(ems_kind_name(a->kind)));

@@ -1,0 +1,40 @@
+/*
+ * media_ids.h - media ids with the sizes of their files, kept compactly: about the id's own length
+ * and ten bytes each, so that a million fit into tens of megabytes.
+ *
+ * Filled while an archive passes, sorted once, then asked while a dump's local_media_repository is
+ * compared with it.
+ */
+#ifndef EMS_MEDIA_IDS_H
+#define EMS_MEDIA_IDS_H
+
+#include "bytes.h"
+#include "error.h"
+
+#define EMS_MEDIA_ID_MAX 255u
+
+struct ems_media_id {
+    const char *id; /* not terminated; valid until the list changes */
+    size_t id_size;
+    uint64_t size;  /* bytes of the file; EMS_NOWHERE if not known (a hard link) */
+    bool url_cache; /* of the preview cache: no user misses it */
+};
+
+/* Start with {0}; release with ems_media_ids_release. */
+struct ems_media_ids {
+    struct ems_buf records;
+    uint32_t *order; /* offsets of the records; sorted by id after ems_media_ids_sort */
+    size_t count, capacity;
+};
+
+/* EMS_OK, EMS_NO_MEMORY, or EMS_INTERNAL when 4 GiB of records are full. id_size up to
+ * EMS_MEDIA_ID_MAX. */
+int ems_media_ids_add(struct ems_media_ids *, const struct ems_media_id *, struct ems_error *);
+void ems_media_ids_sort(struct ems_media_ids *);
+/* By position (after the sort in the order of the ids). */
+struct ems_media_id ems_media_ids_get(const struct ems_media_ids *, size_t i);
+/* Position of an id in a sorted list, or SIZE_MAX. */
+size_t ems_media_ids_find(const struct ems_media_ids *, const char *id, size_t id_size);
+void ems_media_ids_release(struct ems_media_ids *);
+
+#endif
