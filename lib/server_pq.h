@@ -2,8 +2,8 @@
  * server_pq.h - libpq answers turned into errors: what the parts of libems-server share.
  *
  * A failure is either the server's opinion of what was sent (the caller says which code that is) or
- * trouble with the server itself: connection lost, shutdown, disk or memory full. The second kind is
- * always EMS_SERVER_ERROR, because the same upload may well pass tomorrow.
+ * trouble with the server itself: connection lost, shutdown, disk or memory full. The second kind
+ * is always EMS_SERVER_ERROR, because the same upload may well pass tomorrow.
  */
 #ifndef EMS_SERVER_PQ_H
 #define EMS_SERVER_PQ_H
@@ -18,8 +18,7 @@
  * EMS_SERVER_ERROR for trouble with the server itself. `stage` is static and may be NULL.
  */
 int ems_pq_fail(struct ems_error *, const char *stage, int refused, const PGconn *,
-                const PGresult *result, const char *fmt, ...)
-    __attribute__((format(printf, 6, 7)));
+                const PGresult *result, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 
 /* Nothing that the server remarks is printed any more (libpq's default is stderr). */
 void ems_pq_quiet(PGconn *);

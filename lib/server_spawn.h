@@ -22,9 +22,9 @@ struct ems_spawn_user {
 int ems_spawn_user_find(const char *run_as, struct ems_spawn_user *, struct ems_error *);
 
 /*
- * The directory that holds initdb and postgres: of release `version` ("15") if it is there, else the
- * newest one of the distributions' directories, else what PATH says. `version` NULL: any. out_size
- * bytes at out. EMS_SERVER_ERROR, saying what to install, if there is none.
+ * The directory that holds initdb and postgres: of release `version` ("15") if it is there, else
+ * the newest one of the distributions' directories, else what PATH says. `version` NULL: any.
+ * out_size bytes at out. EMS_SERVER_ERROR, saying what to install, if there is none.
  */
 int ems_spawn_bindir(const char *version, char *out, size_t out_size, struct ems_error *);
 
@@ -33,11 +33,11 @@ int ems_spawn_bindir(const char *version, char *out, size_t out_size, struct ems
 int ems_spawn_check_path(const struct ems_spawn_user *, const char *path, struct ems_error *);
 
 /*
- * Start argv[0] (a path): stdin empty, stdout and stderr to `output`, no other descriptor, a session
- * of its own (the terminal's Ctrl-C does not reach it), environment LC_ALL=C and a plain PATH.
- * The kernel sends it SIGINT, PostgreSQL's fast shutdown, when the thread that called this ends,
- * also by kill -9: start servers from a thread that lives as long as they must.
- * A program that cannot be executed exits with 127.
+ * Start argv[0] (a path): stdin empty, stdout and stderr to `output`, no other descriptor, a
+ * session of its own (the terminal's Ctrl-C does not reach it), environment LC_ALL=C and a plain
+ * PATH. The kernel sends it SIGINT, PostgreSQL's fast shutdown, when the thread that called this
+ * ends, also by kill -9: start servers from a thread that lives as long as they must. A program
+ * that cannot be executed exits with 127.
  */
 int ems_spawn_start(const struct ems_spawn_user *, const char *const *argv, int output, pid_t *pid,
                     struct ems_error *);
