@@ -140,6 +140,30 @@ static json_t *layer_sql(const struct ems_artifact *a)
     return o;
 }
 
+/* How the artifact was cut, and what of it is here. */
+static json_t *part_set(const struct ems_part_set *set)
+{
+    json_t *o = json_object();
+    uint64_t counts[EMS_PART_IS_CONFLICT + 1] = {0}, copies = 0;
+    char scheme[64];
+
+    for (size_t i = 0; i < set->count; i++) {
+        counts[set->parts[i].status]++;
+        copies += set->parts[i].copies;
+    }
+    json_object_set_new(o, "scheme", json_string(ems_part_set_scheme(set, scheme)));
+    json_object_set_new(o, "part_size", set->part_size > 0 ? number(set->part_size) : json_null());
+    json_object_set_new(o, "size", number(set->size));
+    json_object_set_new(o, "expected", set->expected > 0 ? number(set->expected) : json_null());
+    json_object_set_new(o, "count", number(set->count));
+    json_object_set_new(o, "copies", number(copies));
+    for (int i = 0; i <= EMS_PART_IS_CONFLICT; i++)
+        json_object_set_new(o, ems_part_status_name((enum ems_part_status)i), number(counts[i]));
+    json_object_set_new(o, "whole", json_boolean(set->whole));
+    json_object_set_new(o, "proven", json_boolean(set->proven));
+    return o;
+}
+
 static int json_artifact(const struct ems_artifact *a, struct ems_buf *out, struct ems_error *err)
 {
     json_t *o = json_object(), *parts = json_array(), *layers = json_array();
@@ -170,6 +194,8 @@ static int json_artifact(const struct ems_artifact *a, struct ems_buf *out, stru
     json_object_set_new(o, "bytes_in", number(a->bytes_in));
     json_object_set_new(o, "bytes_out", number(a->bytes_out));
     json_object_set_new(o, "parts", parts);
+    if (a->set != NULL && a->set->split)
+        json_object_set_new(o, "set", part_set(a->set));
     json_object_set_new(o, "layers", layers);
     if (a->in_manifest)
         json_object_set_new(o, "manifest", json_string("proven"));

@@ -39,6 +39,14 @@ static void join(struct cli *cli, const struct ems_part_set *set)
     artifact->error = EMS_PART_MISSING;
     if (!set->whole) /* the findings are there already */
         return;
+    if (set->expected > 0 && set->expected != set->size) {
+        ems_fail(&err, set->size < set->expected ? EMS_PGP_TRUNCATED : EMS_PGP_TRAILING,
+                 "the message states %llu bytes, the file has %llu",
+                 (unsigned long long)set->expected, (unsigned long long)set->size);
+        err.origin = set->size;
+        ems_artifact_fail(artifact, &err, &cli->report.findings);
+        return;
+    }
     sink = strcmp(path, "-") == 0 ? ems_sink_fd_open(STDOUT_FILENO, "standard output", &err)
                                   : ems_sink_file_open(path, cli->force, &err);
     if (sink != NULL)
@@ -58,6 +66,13 @@ static void join(struct cli *cli, const struct ems_part_set *set)
         artifact->verdict = EMS_VERDICT_VERIFIED;
         artifact->error = EMS_OK;
         artifact->bytes_in = artifact->bytes_out = parts->offset;
+        if (set->tail_open) /* here nobody decrypts it, which would tell */
+            ems_findings_add(&cli->report.findings, EMS_PART_MISSING, EMS_SEVERITY_WARNING,
+                             set->name, NULL, EMS_NOWHERE,
+                             "Check the file with ems-check, which reads it to its end.",
+                             "the last part, %s, is as large as the others: there may be more "
+                             "behind it",
+                             set->parts[set->count - 1].name);
     } else {
         ems_artifact_fail(artifact, &err, &cli->report.findings);
     }

@@ -1,0 +1,140 @@
+# Parts as people upload them, through ems-check and ems-join: verdict, exit status, what to re-send.
+source "$(dirname "$0")/lib.sh"
+
+x=customer_db_export.sql.gz.gpg
+cat >dump.sql <<'SQL'
+--
+-- PostgreSQL database dump
+--
+
+-- Dumped from database version 15.18
+-- Dumped by pg_dump version 15.18
+
+SET client_encoding = 'UTF8';
+
+CREATE TABLE public.users (
+    name text
+);
+
+CREATE TABLE public.events (
+    event_id text
+);
+
+CREATE TABLE public.schema_version (
+    version integer
+);
+
+COPY public.users (name) FROM stdin;
+@alice:example.org
+\.
+
+COPY public.events (event_id) FROM stdin;
+SQL
+perl -e 'srand 5; print map({ ("a".."z","A".."Z",0..9)[rand 62] } 1..60), "\n" for 1..3000' >>dump.sql
+printf '\\.\n\nCOPY public.schema_version (version) FROM stdin;\n94\n\\.\n\n--\n-- PostgreSQL database dump complete\n--\n\n' >>dump.sql
+echo 'correct horse' >pass
+gzip -9 <dump.sql >w.gz
+encrypt 'correct horse' w.gz "$x"
+mkdir up && split -b 20000 "$x" "up/$x.part-"
+last=$(ls up | tail -n 1)
+
+# row NAME STATUS RESEND COMMAND: damage to a copy in d, its verdict by ems-check, and the same
+# re-send list by ems-join.
+row() {
+    rm -rf d && cp -r up d && (cd d && eval "$4")
+    check "$1" "$2" ems-check --json -p pass d
+    json summary/exit "$2"
+    json summary/resend "$3"
+    (cd d && find . -type f -exec cksum {} + | sort) >before.txt
+    check "$1: join" "$2" ems-join --json -f -o joined d
+    json summary/resend "$3"
+    [ "$2" != 0 ] || same joined "$x"
+    (cd d && find . -type f -exec cksum {} + | sort) >after.txt
+    same before.txt after.txt
+}
+
+row 'whole' 0 '' :
+row 'browser copy, equal' 0 '' "cp $x.part-ab '$x (1).part-ab'"
+json finding/code part-duplicate
+row 'browser copy, different' 1 "$x.part-ab" "cp $x.part-ac '$x (1).part-ab'"
+json finding/code part-conflict
+row 'browser copy after a cut download' 0 '' "cp $x.part-ab '$x (1).part-ab'; truncate -s 999 $x.part-ab"
+row 'renamed by Drive and a mail program' 0 '' "mv $x.part-aa 'Copy of $x.part-aa'; mv $last $last.txt"
+json finding/code part-renamed
+row 'upper case' 0 '' "for f in *; do mv \$f \${f^^}; done"
+row 'a folder of its own, and litter' 0 '' "mkdir -p synapse_export/__MACOSX; mv $x* synapse_export; touch .DS_Store ._$x synapse_export/__MACOSX/$x.part-aa"
+row 'a web page in place of a part' 1 "$x.part-ab" "echo '<!DOCTYPE html><title>Google Drive - Quota exceeded</title>' >$x.part-ab"
+says 'not the file but a web page'
+row 'an error as JSON' 1 "$x.part-ab" "echo '{\"error\": {\"code\": 403}}' >$x.part-ab"
+row 'unfinished: rclone' 3 "$x.part-ac" "mv $x.part-ac $x.part-ac.5e1a2b3c.partial"
+row 'unfinished: rsync' 3 "$x.part-ac" "mv $x.part-ac .$x.part-ac.Xy12zQ"
+row 'unfinished: aria2' 3 "$x.part-ac" "touch $x.part-ac.aria2"
+row 'two faults' 3 "$x.part-ab $x.part-ad" "rm $x.part-ab; truncate -s 100 $x.part-ad"
+row 'first and last lost' 3 "$x.part-aa" "rm $x.part-aa $last"
+row 'all but the first lost' 3 "$(cd up && ls | tail -n +2 | tr '\n' ' ' | sed 's/ $//')" "find . -name '$x*' ! -name '*-aa' -delete"
+row 'stale tail' 0 '' "cp $x.part-aa $x.part-az"
+json finding/code part-stale
+row 'names exchanged with the first' 1 "$x.part-aa $x.part-ac" "mv $x.part-aa t; mv $x.part-ac $x.part-aa; mv t $x.part-ac"
+row 'too much at the end' 1 "$last" "echo garbage >>$last"
+row 'numbers from 1' 0 '' "rm $x*; split -b 20000 --numeric-suffixes=1 ../$x $x.part-"
+row 'hex' 0 '' "rm $x*; split -b 5000 -x ../$x $x.part-"
+row '7-Zip volumes' 0 '' "rm $x*; split -b 20000 -a 3 --numeric-suffixes=1 ../$x $x."
+row 'split -n' 0 '' "rm $x*; split -n 7 ../$x $x.part-"
+row 'two runs of split' 1 '' "split -b 20000 -d ../$x $x.part-"
+json finding/code part-scheme
+row 'split ran out of names' 3 "$x" "rm $x*; split -b 5000 -a 1 ../$x $x.part- 2>/dev/null; :"
+says 'split -a 3'
+
+# decryption names the suspect; a re-sent part in a second directory mends it
+cp -r up hurt && flip "hurt/$x.part-ac" 777
+check 'a bit flipped' 1 ems-check --json -p pass hurt
+mkdir again && cp "up/$x.part-ac" again
+check 'and sent again' 0 ems-check --json -p pass hurt again
+json finding/code part-conflict
+json summary/resend ''
+rm "hurt/$x.part-ac"
+check 'lost, and sent again' 0 ems-check -p pass hurt again
+truncate -s -1 "again/$x.part-ac"
+cp "up/$x.part-ac" hurt
+check 'the second copy is the cut one' 0 ems-check --json -p pass hurt again
+json finding/code part-duplicate
+check 'the second copy alone' 3 ems-check --json -p pass again
+json summary/resend "$x.part-aa $x.part-ab"
+
+# gpg from a pipe writes partial lengths: the chain itself says where the end is
+encrypt 'correct horse' - p.gpg <w.gz
+mkdir pipe && split -b 20000 p.gpg "pipe/$x.part-"
+plast=$(ls pipe | tail -n 1)
+check 'partial lengths' 0 ems-check -p pass pipe
+check 'partial lengths, without a passphrase' 0 ems-join -f -o joined pipe
+same joined p.gpg
+mv "pipe/$plast" .
+check 'partial lengths, tail lost' 3 ems-join --json -f -o joined pipe
+json summary/resend "$plast"
+head -c 1000 "$plast" >"pipe/$plast"
+check 'partial lengths, tail cut' 3 ems-join --json -f -o joined pipe
+json finding/code part-truncated
+json summary/resend "$plast"
+
+# the set as data
+(cd up && cp "$x.part-ab" "$x (1).part-ab" && rm "$x.part-ac")
+check 'facts of the set' 3 ems-join --json -f -o joined up
+json artifact/set/scheme letters
+json artifact/set/part_size 20000
+json artifact/set/expected "$(stat -c %s "$x")"
+json artifact/set/missing 1
+json artifact/set/copies 1
+(cd up && rm "$x (1).part-ab" && cp "../hurt/$x.part-ac" .)
+
+# where no framing tells the end, a full last part is doubtful
+mkdir full && head -c 40000 w.gz | split -b 20000 - full/dump.sql.gz.part-
+check 'a full last part' 0 ems-join -f -o joined full
+says 'there may be more'
+head -c 3000 "$x" >short.gpg
+check 'a file that is cut' 1 ems-join -f -o joined short.gpg
+says pgp-truncated
+
+# as a shell gives them
+(cd up && ls) >names
+check 'all names in one list' 0 bash -c "cd up && xargs ems-check -q -p ../pass <../names"
+finish parts
