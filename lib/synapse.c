@@ -2,6 +2,7 @@
 #include "synapse.h"
 
 #include "bytes.h"
+#include "event_sample.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,15 @@
 #define MAX_ROW                                                                                    \
     (64u * 1024u) /* rows of the tables watched here are short; longer ones are skipped */
 
-enum { WATCH_NONE, WATCH_USERS, WATCH_VERSION, WATCH_COMPAT, WATCH_UPDATES };
+enum {
+    WATCH_NONE,
+    WATCH_USERS,
+    WATCH_VERSION,
+    WATCH_COMPAT,
+    WATCH_UPDATES,
+    WATCH_OWN, /* users of this server, in tables that come before its events */
+    WATCH_EVENTS,
+};
 
 static const struct {
     const char *table, *column;
@@ -19,6 +28,10 @@ static const struct {
     {"public.schema_version", "version", WATCH_VERSION},
     {"public.schema_compat_version", "compat_version", WATCH_COMPAT},
     {"public.background_updates", "update_name", WATCH_UPDATES},
+    {"public.access_tokens", "user_id", WATCH_OWN},
+    {"public.account_data", "user_id", WATCH_OWN},
+    {"public.devices", "user_id", WATCH_OWN},
+    {"public.event_json", "json", WATCH_EVENTS},
 };
 
 static void begin_table(struct ems_synapse *s, const struct ems_sql_statement *statement)
@@ -34,6 +47,20 @@ static void begin_table(struct ems_synapse *s, const struct ems_sql_statement *s
             }
         }
     }
+    if (s->watched == WATCH_EVENTS)
+        ems_event_samples_begin(s->events, s->column);
+    if (s->watched == WATCH_OWN && s->events->server[0] != '\0')
+        s->watched = WATCH_NONE;
+}
+
+/* The first of our own users says whose events are wanted; users itself comes too late. */
+static void see_own(struct ems_synapse *s, const uint8_t *name, size_t size)
+{
+    const uint8_t *colon = memchr(name, ':', size);
+
+    if (s->events->server[0] == '\0' && colon != NULL && name[0] == '@')
+        ems_printable(colon + 1, size - (size_t)(colon + 1 - name), s->events->server,
+                      sizeof s->events->server);
 }
 
 static void see_user(struct ems_synapse *s, const uint8_t *name, size_t size)
@@ -78,6 +105,10 @@ static void see_row(struct ems_synapse *s, const uint8_t *row, size_t size)
         length--;
     if (s->watched == WATCH_USERS) {
         see_user(s, value, length);
+        return;
+    }
+    if (s->watched == WATCH_OWN) {
+        see_own(s, value, length);
         return;
     }
     if (length >= sizeof number)
@@ -144,6 +175,11 @@ int ems_synapse_observe(struct ems_synapse *s, const struct ems_sql_event *event
         if (s->row == NULL)
             return ems_fail_memory(err);
     }
+    if (s->events == NULL) {
+        s->events = calloc(1, sizeof *s->events);
+        if (s->events == NULL)
+            return ems_fail_memory(err);
+    }
     switch (event->kind) {
     case EMS_SQL_STATEMENT:
         if (statement->shape == EMS_SQL_CREATE_TABLE && statement->table != NULL) {
@@ -157,13 +193,20 @@ int ems_synapse_observe(struct ems_synapse *s, const struct ems_sql_event *event
             see_insert(s, statement);
         break;
     case EMS_SQL_ROWS:
+        if (s->watched == WATCH_EVENTS)
+            return ems_event_samples_rows(s->events, event->data.data, event->data.size, err);
+        if (s->watched == WATCH_OWN && s->events->server[0] != '\0')
+            s->watched = WATCH_NONE;
         if (s->watched != WATCH_NONE)
             return see_data(s, event->data.data, event->data.size, err);
         break;
-    case EMS_SQL_COPY_END:
+    case EMS_SQL_COPY_END: {
+        bool events = s->watched == WATCH_EVENTS;
+
         s->watched = WATCH_NONE;
         s->row->size = 0;
-        break;
+        return events ? ems_event_samples_end(s->events, err) : EMS_OK;
+    }
     }
     return EMS_OK;
 }
@@ -202,6 +245,10 @@ void ems_synapse_release(struct ems_synapse *s)
     if (s->row != NULL) {
         ems_buf_release(s->row);
         free(s->row);
+    }
+    if (s->events != NULL) {
+        ems_event_samples_release(s->events);
+        free(s->events);
     }
     *s = (struct ems_synapse){0};
 }

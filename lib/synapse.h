@@ -17,6 +17,7 @@ struct ems_synapse {
     char other_server[256]; /* one of them */
     uint32_t schema_version, compat_version; /* 0 if unknown */
     uint64_t background_updates; /* rows still pending */
+    struct ems_event_samples *events; /* a few of its newest events (event_sample.h), or NULL */
     /* internal: the row being assembled */
     int watched;
     unsigned column; /* of interest */
