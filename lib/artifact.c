@@ -297,6 +297,8 @@ static int check_sql(struct ems_artifact *a, struct ems_chain *chain,
         a->kind = EMS_KIND_PG_DUMP;
     while ((rc = ems_sqlscan_next(scan, &event, err)) == EMS_OK) {
         rc = ems_synapse_observe(&a->synapse, &event, err);
+        if (rc == EMS_OK && o->watch != NULL)
+            rc = o->watch(o->watch_context, &event, err);
         if (rc == EMS_OK)
             rc = tick(o, err);
         if (rc != EMS_OK)

@@ -76,6 +76,9 @@ struct ems_check_options {
     _Atomic uint64_t *bytes_in;           /* progress; may be NULL */
     ems_tick_fn *tick;                    /* may be NULL */
     void *tick_context;
+    /* Sees every event of a dump; may be NULL. A code other than EMS_OK ends the check with it. */
+    int (*watch)(void *context, const struct ems_sql_event *, struct ems_error *);
+    void *watch_context;
 };
 
 /* What a name says: "customer_db_export.sql.gz.gpg" is EMS_KIND_PG_DUMP. */

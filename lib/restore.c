@@ -5,13 +5,14 @@
  * `queued` statements on their way (PostgreSQL documentation, 34.5); or in a COPY command
  * (`copying`). COPY cannot be part of a pipeline, so the queue is drained before it.
  *
- * Nothing is undone here after a failure: the transaction is never committed, and whoever called
- * drops the database.
+ * Nothing is undone here after a failure: whoever called drops the database.
  */
 #include "restore.h"
 
 #include "bytes.h"
 #include "server_pq.h"
+#include "server_session.h"
+#include "server_workers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +57,12 @@ struct restore {
     PGconn *conn;
     double started, last_row; /* seconds, monotonic */
 
+    /* With workers: each table in a transaction of its own, keys and indexes by them. */
+    struct ems_plan *plan;
+    struct ems_workers *workers; /* NULL: everything in order in one transaction */
+    bool post_data;              /* all rows are in, and all tables with the workers */
+    bool waited;                 /* and they are done */
+
     struct sent queue[QUEUE_LENGTH];
     size_t queued, queued_bytes;
 
@@ -66,6 +73,7 @@ struct restore {
     uint64_t command_line;  /* of the dump, where this command's first row is */
     uint64_t command_bytes;
     uint64_t block_rows; /* that the server counted in this block's commands */
+    uint64_t block_bytes;
     struct ems_buf piece;
 };
 
@@ -285,6 +293,7 @@ static int pass_on(struct restore *r, const uint8_t *data, size_t size, struct e
     int rc = EMS_OK;
 
     r->command_bytes += size;
+    r->block_bytes += size;
     r->result->bytes += size;
     if (r->piece.size + size > PIECE_BYTES)
         rc = flush_piece(r, err);
@@ -336,17 +345,47 @@ static void abort_command(struct restore *r)
         PQclear(answer);
 }
 
+/* A table in a transaction of its own: emptied in it, so that FREEZE is allowed and, with wal_level
+ * minimal, its rows are not logged. */
+static int begin_table(struct restore *r, const char *table, struct ems_error *err)
+{
+    const char *name = strchr(table, '.') != NULL ? strchr(table, '.') + 1 : table;
+    char *quoted = PQescapeIdentifier(r->conn, name, strlen(name));
+    int rc;
+
+    if (quoted == NULL)
+        return ems_pq_fail(err, "restore", EMS_SERVER_ERROR, r->conn, NULL, "cannot quote a name");
+    rc = ems_pq_run(r->conn, "begin", err, "BEGIN");
+    if (rc == EMS_OK)
+        rc = ems_pq_run(r->conn, "empty a new table", err, "TRUNCATE ONLY public.%s", quoted);
+    PQfreemem(quoted);
+    return rc;
+}
+
+/* Its rows are counted: commit them, and let the workers go on with it. */
+static int end_table(struct restore *r, const char *table, struct ems_error *err)
+{
+    struct ems_plan_table *planned = ems_plan_find(r->plan, table);
+    int rc = ems_pq_run(r->conn, "commit the rows of a table", err, "COMMIT");
+
+    if (rc == EMS_OK && planned == NULL)
+        rc = ems_fail(err, EMS_PART_UNFINISHED, "the dump is not what it was in the first pass");
+    return rc == EMS_OK ? ems_workers_add(r->workers, planned, r->block_bytes, err) : rc;
+}
+
 /*
- * FREEZE: the table was made in this transaction, so its rows can be written as they would look
- * after a VACUUM. The text ends in "FROM stdin", that is what the scanner accepts.
+ * FREEZE: the table was made or emptied in this transaction, so its rows can be written as they
+ * would look after a VACUUM. The text ends in "FROM stdin", that is what the scanner accepts.
  */
 static int begin_block(struct restore *r, const struct ems_sql_statement *s, struct ems_error *err)
 {
     int rc = drain(r, err);
 
     r->copy.size = 0;
-    r->block_rows = 0;
+    r->block_rows = r->block_bytes = 0;
     ems_printable(s->table, strlen(s->table), r->table, sizeof r->table);
+    if (rc == EMS_OK && r->workers != NULL)
+        rc = begin_table(r, s->table, err);
     if (rc == EMS_OK)
         rc = ems_buf_printf(&r->copy, err, "%s WITH (FREEZE)", s->text);
     if (rc == EMS_OK)
@@ -409,39 +448,74 @@ static int end_block(struct restore *r, const struct ems_sql_event *ev, struct e
                       "line %llu: the dump holds %llu rows of %s, but the server took %llu",
                       (unsigned long long)ev->line, (unsigned long long)ev->rows, r->table,
                       (unsigned long long)r->block_rows);
+    if (rc == EMS_OK && r->workers != NULL)
+        rc = end_table(r, ev->statement->table, err);
     return rc;
 }
 
 /* ---- the whole ---- */
 
-/* Our own settings, never the dump's. Names resolve in pg_catalog alone, so that nothing that the
- * dump makes can stand in for something of PostgreSQL's. */
 static int open_session(struct restore *r, struct ems_staging *staging, struct ems_error *err)
 {
-    static const char session[] =
-        "SELECT pg_catalog.set_config(name, value, false) FROM (VALUES"
-        " ('search_path', ''), ('client_encoding', 'UTF8'), ('standard_conforming_strings', 'on'),"
-        " ('check_function_bodies', 'off'), ('row_security', 'off'), ('xmloption', 'content'),"
-        " ('synchronous_commit', 'off'), ('statement_timeout', '0'), ('lock_timeout', '0'),"
-        " ('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'),"
-        " ('client_min_messages', 'error'), ('default_tablespace', ''),"
-        " ('default_table_access_method', 'heap')) AS ours (name, value)"
-        " WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_settings s WHERE s.name = ours.name)";
-    static const char memory[] = /* in kB; more than that is the server's own choice */
-        "SELECT pg_catalog.set_config('maintenance_work_mem', '256MB', false) FROM "
-        "pg_catalog.pg_settings WHERE name = 'maintenance_work_mem' AND setting::bigint < 262144";
-    int rc = ems_staging_connect(staging, &r->conn, err);
+    struct ems_plan *plan = r->options->plan;
+    int rc = ems_session_open(staging, &r->conn, err);
 
-    if (rc == EMS_OK)
-        rc = ems_pq_run(r->conn, "set up the restore's session", err, "%s", session);
-    if (rc == EMS_OK)
-        rc = ems_pq_run(r->conn, "set up the restore's session", err, "%s", memory);
-    if (rc == EMS_OK)
-        rc = ems_pq_run(r->conn, "begin", err, "BEGIN");
+    if (rc != EMS_OK)
+        return rc;
+    if (plan == NULL || plan->unusable || r->options->jobs < 2)
+        return ems_pq_run(r->conn, "begin", err, "BEGIN");
+    r->plan = plan;
+    r->workers = ems_workers_start(staging, plan, r->options->jobs, err);
+    return r->workers != NULL ? EMS_OK : err->code;
+}
+
+/* ---- keys and indexes by the workers ---- */
+
+/* The rows are all in: what is still to be made of tables that had none. */
+static int begin_post_data(struct restore *r, struct ems_error *err)
+{
+    int rc = drain(r, err);
+
+    for (size_t i = 0; i < r->plan->table_count && rc == EMS_OK; i++)
+        if (!r->plan->tables[i].begun)
+            rc = ems_workers_add(r->workers, &r->plan->tables[i], 0, err);
+    r->post_data = true;
     return rc;
 }
 
-/* What is skipped is in the scanner's facts, with its reason. */
+static int tick(void *context, struct ems_error *err)
+{
+    const struct restore *r = context;
+
+    return r->options->tick != NULL ? r->options->tick(r->options->watch_context, err) : EMS_OK;
+}
+
+/* Everything that comes after the rows and is not a key or an index may need all of these. */
+static int wait_for_workers(struct restore *r, struct ems_error *err)
+{
+    int rc = EMS_OK;
+
+    if (r->workers == NULL || r->waited)
+        return EMS_OK;
+    if (!r->post_data)
+        rc = begin_post_data(r, err);
+    if (rc == EMS_OK)
+        rc = ems_workers_wait(r->workers, tick, r, err);
+    r->waited = true;
+    return rc;
+}
+
+/* A key or index in the dump: a worker makes it, or has made it already. */
+static int meet_planned(struct restore *r, const struct ems_sql_statement *s, struct ems_error *err)
+{
+    int rc = r->post_data ? EMS_OK : begin_post_data(r, err);
+
+    if (rc == EMS_OK)
+        rc = ems_plan_meet(r->plan, s, err);
+    r->result->statements++;
+    return rc;
+}
+
 static int act_on_statement(struct restore *r, const struct ems_sql_statement *s,
                             struct ems_error *err)
 {
@@ -449,6 +523,10 @@ static int act_on_statement(struct restore *r, const struct ems_sql_statement *s
         return follow_setting(r, s, err);
     if (s->action != EMS_SQL_SEND)
         return EMS_OK;
+    if (r->workers != NULL && (s->shape == EMS_SQL_ADD_KEY || s->shape == EMS_SQL_CREATE_INDEX))
+        return meet_planned(r, s, err);
+    if (r->post_data && wait_for_workers(r, err) != EMS_OK)
+        return err->code;
     switch (s->shape) {
     case EMS_SQL_COPY:
         return begin_block(r, s, err);
@@ -504,13 +582,17 @@ static int settle(struct restore *r, struct ems_error *err)
     PGresult *answer;
     int rc = drain(r, err);
 
+    if (rc == EMS_OK)
+        rc = wait_for_workers(r, err);
+    if (rc == EMS_OK && r->plan != NULL && r->plan->seen != r->plan->count)
+        rc = ems_fail(err, EMS_PART_UNFINISHED, "the dump is not what it was in the first pass");
     if (rc == EMS_OK && r->result->rows != facts->rows)
         rc = ems_fail(err, EMS_RESTORE_FAILED, "the dump holds %llu rows, but the server took %llu",
                       (unsigned long long)facts->rows, (unsigned long long)r->result->rows);
     if (rc == EMS_OK && r->result->statements != facts->sent)
         rc = ems_fail(err, EMS_INTERNAL, "restore: %llu of %llu statements were sent",
                       (unsigned long long)r->result->statements, (unsigned long long)facts->sent);
-    if (rc != EMS_OK)
+    if (rc != EMS_OK || r->workers != NULL)
         return rc;
     /* Deferred constraints are checked here. A transaction that failed answers ROLLBACK, and that
      * is not an error to libpq. */
@@ -551,7 +633,8 @@ int ems_restore_run(struct ems_sqlscan *scan, struct ems_staging *staging,
     } else {
         abort_command(&r);
     }
-    PQfinish(r.conn); /* without a COMMIT nothing stays */
+    ems_workers_free(r.workers);
+    PQfinish(r.conn);
     ems_buf_release(&r.copy);
     ems_buf_release(&r.piece);
     result->seconds_data = r.last_row - r.started;

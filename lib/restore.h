@@ -14,6 +14,7 @@
 #ifndef EMS_RESTORE_H
 #define EMS_RESTORE_H
 
+#include "server_plan.h"
 #include "sqlscan.h"
 #include "staging.h"
 
@@ -23,6 +24,11 @@ typedef int ems_restore_watch_fn(void *context, const struct ems_sql_event *, st
 struct ems_restore_options {
     ems_restore_watch_fn *watch; /* may be NULL */
     void *watch_context;
+    /* Called about ten times a second while keys and indexes are waited for, with watch_context;
+     * may be NULL. A code other than EMS_OK ends the restore. */
+    int (*tick)(void *context, struct ems_error *);
+    struct ems_plan *plan;       /* of the first pass; NULL: one connection, everything in order */
+    unsigned jobs;               /* connections for keys and indexes; below 2 as without a plan */
     _Atomic uint64_t *rows_done; /* may be NULL; for progress */
 };
 
@@ -33,10 +39,12 @@ struct ems_restore_result {
 };
 
 /*
- * Run the scanner to EMS_END into the unfinished database of `staging`, in one transaction,
- * committed only after EMS_END and analyzed then (with a small sample). EMS_OK; EMS_RESTORE_FAILED
- * if the server refuses something (the text holds the dump's line, the table and the server's own
- * message), EMS_SERVER_ERROR if it cannot be reached any more, or the scanner's error.
+ * Run the scanner to EMS_END into the unfinished database of `staging`: without a plan in one
+ * transaction, committed only after EMS_END; with one, table by table, each table's keys and
+ * indexes on other connections as soon as its rows are in. The caller drops the database on any
+ * failure. EMS_OK; EMS_RESTORE_FAILED if the server refuses something (the text holds the dump's
+ * line, the table and the server's own message), EMS_SERVER_ERROR if it cannot be reached any more,
+ * or the scanner's error.
  */
 int ems_restore_run(struct ems_sqlscan *, struct ems_staging *, const struct ems_restore_options *,
                     struct ems_restore_result *, struct ems_error *);

@@ -12,6 +12,13 @@ struct watcher {
     bool collect; /* the artifact was not read before: its facts are collected now */
 };
 
+static int tick(void *context, struct ems_error *err)
+{
+    const struct watcher *w = context;
+
+    return w->check->tick != NULL ? w->check->tick(w->check->tick_context, err) : EMS_OK;
+}
+
 static int watch(void *context, const struct ems_sql_event *event, struct ems_error *err)
 {
     struct watcher *w = context;
@@ -19,9 +26,7 @@ static int watch(void *context, const struct ems_sql_event *event, struct ems_er
 
     if (w->collect)
         rc = ems_synapse_observe(&w->artifact->synapse, event, err);
-    if (rc == EMS_OK && w->check->tick != NULL)
-        rc = w->check->tick(w->check->tick_context, err);
-    return rc;
+    return rc == EMS_OK ? tick(w, err) : rc;
 }
 
 /* The name the database gets: asked for, or after the homeserver. False: nothing to name it by. */
@@ -48,7 +53,11 @@ static int run_restore(struct ems_artifact *artifact, struct ems_source *bottom,
                                         .no_threads = o->check.no_threads,
                                         .bytes_in = o->check.bytes_in};
     struct watcher watcher = {artifact, &o->check, collect};
-    struct ems_restore_options restore = {.watch = watch, .watch_context = &watcher};
+    struct ems_restore_options restore = {.watch = watch,
+                                          .watch_context = &watcher,
+                                          .tick = tick,
+                                          .plan = collect ? NULL : o->plan,
+                                          .jobs = o->server.jobs};
     struct ems_restore_result result;
     struct ems_sqlscan *scan;
     struct ems_chain chain;

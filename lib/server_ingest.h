@@ -16,6 +16,7 @@ struct ems_ingest_options {
     const char *database;    /* NULL: staging_<server name> */
     const char *server_name; /* NULL: what the first pass found in the dump */
     bool replace;            /* an existing database of that name */
+    struct ems_plan *plan; /* that ems_plan_observe made in the first pass; NULL: no parallelism */
 };
 
 /*

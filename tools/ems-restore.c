@@ -31,7 +31,7 @@ static void restore_stream(struct cli *cli, int fd, const char *name, struct ems
     if (stream == NULL)
         cli_fail(cli, &err);
     else
-        server_restore(cli, artifact, stream, staging);
+        server_restore(cli, artifact, stream, NULL, staging);
 }
 
 /* The dump among the artifacts that were named: by its name if there are several. */

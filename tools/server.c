@@ -4,7 +4,7 @@
 #include <string.h>
 
 void server_restore(struct cli *cli, struct ems_artifact *artifact, struct ems_source *stream,
-                    struct ems_staging **staging)
+                    struct ems_plan *plan, struct ems_staging **staging)
 {
     struct ems_ingest_options options = {
         .check = cli_check_options(cli),
@@ -12,6 +12,7 @@ void server_restore(struct cli *cli, struct ems_artifact *artifact, struct ems_s
         .database = cli->database,
         .server_name = cli->server_name,
         .replace = cli->force,
+        .plan = plan,
     };
 
     cli_progress(cli, artifact->name, "restoring", artifact->set != NULL ? artifact->set->size : 0);
@@ -20,22 +21,33 @@ void server_restore(struct cli *cli, struct ems_artifact *artifact, struct ems_s
         cli->epilogue = strdup(ems_staging_howto(*staging, artifact->staged));
 }
 
+/* An ems_check_options watch: the first pass tells the second what will be made of each table. */
+static int plan_ahead(void *plan, const struct ems_sql_event *event, struct ems_error *err)
+{
+    return ems_plan_observe(plan, event, err);
+}
+
 void server_check_and_restore(struct cli *cli, const struct ems_part_set *set, bool only_dumps,
                               struct ems_staging **staging)
 {
     struct ems_artifact *artifact = ems_report_add(&cli->report);
     struct ems_check_options options = cli_check_options(cli);
+    struct ems_plan plan = {0};
 
+    options.watch = plan_ahead;
+    options.watch_context = &plan;
     cli_progress(cli, set->name, "checking", set->size);
     if (artifact == NULL ||
         ems_artifact_check(artifact, set, NULL, NULL, &options, &cli->report.findings) != EMS_OK) {
         cli->report.findings.out_of_memory = true;
+        ems_plan_release(&plan);
         return;
     }
     if (artifact->verdict == EMS_VERDICT_VERIFIED && artifact->is_sql)
-        server_restore(cli, artifact, NULL, staging);
+        server_restore(cli, artifact, NULL, &plan, staging);
     else if (only_dumps && artifact->error == EMS_OK)
         ems_findings_add(&cli->report.findings, EMS_SQL_REFUSED, EMS_SEVERITY_ERROR, artifact->name,
                          NULL, EMS_NOWHERE, "Name the database export.",
                          "%s is not an SQL dump, so there is nothing to restore", artifact->name);
+    ems_plan_release(&plan);
 }

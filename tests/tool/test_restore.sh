@@ -63,6 +63,10 @@ check 'force replaces it' 0 ems-restore -f --embedded emb -p "$pass" "$up/$x"
 nothing_left 1
 check 'another name' 0 ems-restore -d other --embedded emb -p "$pass" "$up/$x.part-ab"
 nothing_left 2
+check 'one job, everything in order' 0 ems-restore -f -j 1 -d other --embedded emb -p "$pass" "$up/$x"
+pg_dump -O -h "$work/emb" -p 5432 -U postgres -d other | normal - >other.normal
+same original.normal other.normal
+check 'many jobs' 0 ems-restore -f -j 8 -d other --embedded emb -p "$pass" "$up/$x"
 check 'from a pipe' 0 bash -c "cat $up/$x.part-* | ems-restore -d piped --embedded emb -p $pass -"
 pg_dump -O -h "$work/emb" -p 5432 -U postgres -d piped | normal - >piped.normal
 same original.normal piped.normal

@@ -1,0 +1,31 @@
+/* server_session.c - see server_session.h */
+#include "server_session.h"
+
+#include "server_pq.h"
+
+/* Our own settings, never the dump's. Names resolve in pg_catalog alone, so that nothing that the
+ * dump makes can stand in for something of PostgreSQL's. */
+int ems_session_open(struct ems_staging *staging, PGconn **conn, struct ems_error *err)
+{
+    static const char session[] =
+        "SELECT pg_catalog.set_config(name, value, false) FROM (VALUES"
+        " ('search_path', ''), ('client_encoding', 'UTF8'), ('standard_conforming_strings', 'on'),"
+        " ('check_function_bodies', 'off'), ('row_security', 'off'), ('xmloption', 'content'),"
+        " ('synchronous_commit', 'off'), ('statement_timeout', '0'), ('lock_timeout', '0'),"
+        " ('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'),"
+        " ('client_min_messages', 'error'), ('default_tablespace', ''),"
+        " ('default_table_access_method', 'heap')) AS ours (name, value)"
+        " WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_settings s WHERE s.name = ours.name)";
+    static const char memory[] = /* in kB; more than that is the server's own choice */
+        "SELECT pg_catalog.set_config('maintenance_work_mem', '256MB', false) FROM "
+        "pg_catalog.pg_settings WHERE name = 'maintenance_work_mem' AND setting::bigint < 262144";
+    int rc = ems_staging_connect(staging, conn, err);
+
+    if (rc == EMS_OK)
+        rc = ems_pq_run(*conn, "set up the restore's session", err, "%s", session);
+    if (rc == EMS_OK)
+        rc = ems_pq_run(*conn, "set up the restore's session", err, "%s", memory);
+    return rc;
+}
+
+/* What is skipped is in the scanner's facts, with its reason. */
