@@ -241,8 +241,10 @@ static int take_bom(struct text *t, struct ems_reader *in, struct ems_error *err
         mark = 2;
     }
     t->bom = mark > 0;
-    gcry_md_write(t->file_md, head, mark);
-    ems_reader_skip(in, mark);
+    if (mark > 0) {
+        gcry_md_write(t->file_md, head, mark);
+        ems_reader_skip(in, mark);
+    }
     return EMS_OK;
 }
 
