@@ -43,7 +43,7 @@ struct message {
     unsigned level;            /* the top one */
     struct ems_source *body;   /* of the literal packet */
     struct ems_reader literal; /* reads body */
-    bool allow_no_integrity;
+    bool allow_no_integrity, threads;
     struct ems_pgp_esks esks;
     struct ems_pgp_unlock unlock;
     struct ems_pgp_facts *facts;
@@ -102,8 +102,9 @@ static int open_container(struct message *m, const struct ems_pgp_header *h, str
     if (h->tag == EMS_PGP_TAG_SEIPD && version[0] == 1) {
         m->facts->container = "seipd1";
         m->facts->integrity = "mdc";
-        return push(m, ems_pgp_cfb_open(ems_pgp_body_open(reader, h, err), &m->unlock, true, err),
-                    err);
+        return push(
+            m, ems_pgp_mdc_open(ems_pgp_body_open(reader, h, err), &m->unlock, m->threads, err),
+            err);
     }
     if ((h->tag == EMS_PGP_TAG_SEIPD && version[0] == 2) ||
         (h->tag == EMS_PGP_TAG_AEAD && version[0] == 1)) {
@@ -398,7 +399,11 @@ static int message_next(struct ems_source *src, struct ems_span *span, struct em
     int rc;
 
     rc = step(m, span, &own);
-    src->origin = ems_reader_origin(&m->levels[0].reader);
+    /* While the container is open, its thread may be using the reader of level 0. */
+    if (m->levels[1].stream != NULL)
+        src->origin = m->levels[1].stream->origin;
+    else
+        src->origin = ems_reader_origin(&m->levels[0].reader);
     if (rc == EMS_OK || rc == EMS_END)
         return rc;
     if (own.origin == EMS_NOWHERE)
@@ -441,6 +446,7 @@ struct ems_source *ems_pgp_open(struct ems_source *below, const struct ems_pgp_o
     }
     m->levels[0].reader.below = m->base.below;
     m->allow_no_integrity = options->allow_no_integrity;
+    m->threads = options->threads;
     m->esks.secrets = options->secrets;
     m->esks.facts = m->facts;
     m->unlock = (struct ems_pgp_unlock){.next = ems_pgp_esks_next,

@@ -104,6 +104,8 @@ struct ems_pgp_facts {
 
 struct ems_pgp_options {
     struct ems_pgp_secrets *secrets;
+    bool threads; /* decrypt and hash side by side (SEIPD 1); ask functions are then called on a
+                     thread of the stage */
     bool allow_no_integrity;     /* read packet 9 */
     struct ems_pgp_facts *facts; /* may be NULL; must outlive the stage */
 };
@@ -113,9 +115,9 @@ struct ems_source *ems_pgp_open(struct ems_source *below, const struct ems_pgp_o
 
 /* ---- without decrypting ---- */
 
-/* Do these first bytes of a file look like an OpenPGP message? 1 yes: a packet that can begin one, or
- * the BEGIN line of armour somewhere in them; 0 no; -1 too few bytes to tell (16 are always enough
- * for binary). */
+/* Do these first bytes of a file look like an OpenPGP message? 1 yes: a packet that can begin one,
+ * or the BEGIN line of armour somewhere in them; 0 no; -1 too few bytes to tell (16 are always
+ * enough for binary). */
 int ems_pgp_probe(const uint8_t *data, size_t size);
 
 /*

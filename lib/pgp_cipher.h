@@ -94,9 +94,25 @@ struct ems_pgp_unlock {
  * proven: EMS_PGP_MODIFIED, EMS_PGP_TRUNCATED, EMS_PGP_PASSPHRASE, EMS_PGP_NO_KEY and what comes
  * from body and unlock.
  */
-/* Packet 18 version 1 (section 5.13.1), and packet 9 (section 5.7), which proves nothing. */
+/* Packet 18 version 1 (section 5.13.1). `threads`: decrypting on a thread of its own, hashing on
+ * ours. */
+struct ems_source *ems_pgp_mdc_open(struct ems_source *body, const struct ems_pgp_unlock *,
+                                    bool threads, struct ems_error *);
+
+/* The decryption alone of packet 18 version 1 (`mdc`), or packet 9 (section 5.7), which proves
+ * nothing. Spans are of EMS_PGP_CFB_SPAN bytes but for the last, and can be kept. */
+#define EMS_PGP_CFB_SPAN (128u * 1024u)
 struct ems_source *ems_pgp_cfb_open(struct ems_source *body, const struct ems_pgp_unlock *,
                                     bool mdc, struct ems_error *);
+
+/* What stood before the first byte lent; known when that has been lent. */
+#define EMS_PGP_PREFIX_MAX 18u /* a block of 16 and 2 octets again */
+struct ems_pgp_prefix {
+    uint8_t data[EMS_PGP_PREFIX_MAX];
+    size_t size;
+    bool doubtful; /* the key passed the quick check, but no packet followed */
+};
+const struct ems_pgp_prefix *ems_pgp_cfb_prefix(const struct ems_source *cfb);
 
 /* Packet 18 version 2 (section 5.13.2), and packet 20 (`draft`). */
 struct ems_source *ems_pgp_aead_open(struct ems_source *body, const struct ems_pgp_unlock *,

@@ -49,8 +49,9 @@ struct ems_pgp_cost {
 struct ems_pgp_cost ems_pgp_s2k_cost(const struct ems_pgp_s2k *, size_t passphrase_size,
                                      size_t key_size);
 
-/* Most that one message may cost: about two seconds either way. */
-#define EMS_PGP_COST_OCTETS     ((uint64_t)1 << 31)
+/* Most that one message may cost: about two seconds either way. Eight derivations of the most
+ * expensive kind that GnuPG makes. */
+#define EMS_PGP_COST_OCTETS     ((uint64_t)1 << 30)
 #define EMS_PGP_COST_ARGON2_KIB ((uint64_t)1 << 22)
 
 /* key is secure memory. EMS_OK, EMS_PGP_LIMIT (Argon2 beyond what is ever allowed),

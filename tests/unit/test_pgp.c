@@ -24,7 +24,7 @@ static void test_chunk_matrix(void)
                 &literal, framings[f] == OLD_FORMAT || f == 5 ? NEW_FORMAT : framings[f]);
 
             for (int relays = 0; relays < 2; relays++) {
-                struct ems_pgp_options options = {.secrets = secrets};
+                struct ems_pgp_options options = {.secrets = secrets, .threads = relays};
                 struct ems_error err = {0};
                 struct ems_buf out = {0};
                 struct ems_source *src =
@@ -42,6 +42,41 @@ static void test_chunk_matrix(void)
             ems_buf_release(&literal);
             ems_buf_release(&message);
         }
+    }
+    ems_buf_release(&noise);
+    ems_pgp_secrets_free(secrets);
+}
+
+/* The MDC in every position around the end of a span of the decrypting stage; damaged and cut too.
+ */
+static void test_mdc_positions(void)
+{
+    struct ems_pgp_secrets *secrets = maker_secrets();
+    struct ems_buf noise = {0};
+
+    put_noise(&noise, 140000, 3);
+    /* Before the data stand 12 octets of headers, behind them 22 of MDC. */
+    for (size_t size = 131072 - 12 - 25; size <= 131072 - 12 + 25; size++) {
+        struct ems_buf literal = make_literal(noise.data, size, 'b', "", NEW_FORMAT);
+        struct ems_buf message = make_message(&literal, NEW_FORMAT);
+
+        for (int threads = 0; threads < 2; threads++) {
+            struct ems_pgp_options options = {.secrets = secrets, .threads = threads};
+            struct ems_buf out = {0};
+            struct ems_error err = {0};
+
+            ASSERT_CODE(ems_test_slurp(ems_pgp_open(ems_test_source_open(message.data, message.size,
+                                                                         60000, 0, EMS_OK),
+                                                    &options, &err),
+                                       &out, &err),
+                        EMS_END);
+            CU_ASSERT(same(&out, noise.data, size));
+            ems_buf_release(&out);
+        }
+        message.data[message.size - 1 - size % 22] ^= 1;
+        ASSERT_CODE(maker_read(&message, secrets, false, NULL, NULL, NULL), EMS_PGP_MODIFIED);
+        ems_buf_release(&literal);
+        ems_buf_release(&message);
     }
     ems_buf_release(&noise);
     ems_pgp_secrets_free(secrets);
@@ -192,17 +227,18 @@ static void test_every_flip(void)
 static void test_failing_source(void)
 {
     struct ems_pgp_secrets *secrets = maker_secrets();
-    struct ems_pgp_options options = {.secrets = secrets};
     struct ems_buf message = make_simple(text, TEXT);
     unsigned calls = (unsigned)(message.size + 9) / 10 + 1; /* the last one is the end */
 
-    for (unsigned k = 1; k <= calls; k++) {
+    for (unsigned k = 1; k <= calls * 2; k++) {
+        struct ems_pgp_options options = {.secrets = secrets, .threads = k > calls};
         struct ems_error err = {0};
 
-        ASSERT_CODE(ems_test_slurp(ems_pgp_open(ems_test_source_open(message.data, message.size, 10,
-                                                                     k, EMS_PART_UNFINISHED),
-                                                &options, &err),
-                                   NULL, &err),
+        ASSERT_CODE(ems_test_slurp(
+                        ems_pgp_open(ems_test_source_open(message.data, message.size, 10,
+                                                          (k - 1) % calls + 1, EMS_PART_UNFINISHED),
+                                     &options, &err),
+                        NULL, &err),
                     EMS_PART_UNFINISHED);
         CU_ASSERT_STRING_EQUAL(err.text, "planned failure");
     }
@@ -520,8 +556,8 @@ static void test_bomb(void)
 }
 
 EMS_TESTS("pgp", {"every framing, every span size, with and without relays", test_chunk_matrix},
-          {"origins are exact", test_origins}, {"facts", test_facts},
-          {"every prefix is truncated", test_every_prefix},
+          {"the MDC in every position", test_mdc_positions}, {"origins are exact", test_origins},
+          {"facts", test_facts}, {"every prefix is truncated", test_every_prefix},
           {"missing bytes are counted", test_missing_bytes},
           {"no flipped byte passes", test_every_flip},
           {"a failing source's error comes out unchanged", test_failing_source},

@@ -143,11 +143,16 @@ static void test_bad_derivations(void)
 static void test_derivation_cost(void)
 {
     struct ems_buf lit = literal(text, TEXT), body, message = {0}, skesk = {0};
-    struct ems_pgp_secrets *secrets = maker_secrets();
+    struct ems_pgp_secrets *secrets;
     struct ems_error err = {0};
+    char pass[4000]; /* a long one is hashed faster: this is not about libgcrypt's speed */
     uint8_t key[32];
     clock_t start;
 
+    MUST(ems_pgp_library_init(&err));
+    memset(pass, 'p', sizeof pass);
+    secrets = ems_pgp_secrets_new(NULL, NULL, &err);
+    MUST(ems_pgp_secrets_add_passphrase(secrets, pass, sizeof pass, &err));
     for (unsigned i = 0; i < 60; i++) {
         skesk.size = 0;
         put(&skesk, "\4\11\3\2saltsal", 11);
@@ -155,13 +160,12 @@ static void test_derivation_cost(void)
         put_octet(&skesk, 0xff); /* 65 million octets, twice for AES256 out of SHA-1 */
         put_packet(&message, 3, NEW_FORMAT, &skesk);
     }
-    put_octet(&skesk, 0);
     memset(key, 3, sizeof key);
     body = make_cfb(9, key, &lit, true);
     put_packet(&message, 18, NEW_FORMAT, &body);
     start = clock();
     ASSERT_CODE(maker_read(&message, secrets, false, NULL, NULL, &err), EMS_PGP_LIMIT);
-    CU_ASSERT(clock() - start < 20 * CLOCKS_PER_SEC);
+    CU_ASSERT(clock() - start < 5 * CLOCKS_PER_SEC);
     ems_pgp_secrets_free(secrets);
     ems_buf_release(&lit);
     ems_buf_release(&body);
