@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include "manifest.h"
+#include "upload_check.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,8 +65,11 @@ static const struct {
      CLI_OUTPUT,
      "-o, --output=FILE           write the result to FILE; - is standard output"},
     {{"force", no_argument, NULL, 'f'},
-     CLI_OUTPUT | CLI_SERVER,
+     CLI_OUTPUT | CLI_SERVER | CLI_DIRECTORY,
      "-f, --force                 replace what exists, once the new one is complete"},
+    {{"directory", required_argument, NULL, 'C'},
+     CLI_DIRECTORY,
+     "-C, --directory=DIR         unpack into DIR"},
     {{"dsn", required_argument, NULL, OPT_DSN},
      CLI_SERVER,
      "    --dsn=CONNINFO          staging server (default: libpq's environment)"},
@@ -198,6 +202,9 @@ static int take_option(struct cli *cli, int c, const char *value)
         break;
     case 'o':
         cli->output = value;
+        break;
+    case 'C':
+        cli->directory = value;
         break;
     case 'f':
         cli->force = true;
@@ -467,6 +474,16 @@ void cli_end_manifest(struct cli *cli)
 {
     if (cli->manifest != NULL)
         ems_manifest_match_end(cli->manifest, &cli->report.findings);
+}
+
+void cli_check_together(struct cli *cli)
+{
+    struct ems_upload_check_options options = {.server_name = cli->server_name};
+    struct stat st;
+
+    for (size_t i = 0; i < cli->path_count; i++)
+        options.whole |= stat(cli->paths[i], &st) == 0 && S_ISDIR(st.st_mode);
+    ems_upload_check(&cli->report, &options);
 }
 
 struct ems_check_options cli_check_options(struct cli *cli)

@@ -17,6 +17,7 @@ enum {
     CLI_NAME = 1 << 3,      /* --server-name */
     CLI_RECIPIENT = 1 << 4, /* --recipient-key */
     CLI_MANIFEST = 1 << 5,  /* --blocks, --no-inner, --fast, --listing, -j */
+    CLI_DIRECTORY = 1 << 6, /* -C, -f */
 };
 
 struct cli_tool {
@@ -34,7 +35,7 @@ enum cli_when { CLI_AUTO, CLI_ALWAYS, CLI_NEVER };
 struct cli {
     const struct cli_tool *tool;
     const char *passphrase_file, *key_passphrase_file, *output, *dsn, *embedded, *database,
-        *server_name, *recipient_key, *listing;
+        *server_name, *recipient_key, *listing, *directory;
     const char *secret_keys[CLI_MAX_KEYS];
     size_t secret_key_count;
     int passphrase_fd; /* -1: none */
@@ -93,6 +94,9 @@ void cli_load_manifest(struct cli *, const struct ems_upload *);
 
 /* After all artifacts: what the manifest lists and nobody brought is a finding. */
 void cli_end_manifest(struct cli *);
+
+/* After all artifacts: what they say about each other (upload_check.h). */
+void cli_check_together(struct cli *);
 
 /* Options for ems_artifact_check as the command line says. */
 struct ems_check_options cli_check_options(struct cli *);
