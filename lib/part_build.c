@@ -73,12 +73,12 @@ static int add_missing(struct ems_part_set *set, uint64_t next, uint64_t until,
     return EMS_OK;
 }
 
-/* The file becomes the part of its rank. Moves the strings. */
-static int add_file(struct ems_part_build *b, struct ems_part_file *f, enum ems_part_status status,
-                    unsigned copies, struct ems_error *err)
+/* The file becomes the part of its rank. */
+static int add_file(struct ems_part_build *b, const struct ems_part_file *f,
+                    enum ems_part_status status, unsigned copies, struct ems_error *err)
 {
     const char *file = ems_part_file_name(f);
-    struct ems_part part = {.path = f->path,
+    struct ems_part part = {.path = strdup(f->path),
                             .member = f->member,
                             .rank = f->rank,
                             .size = f->size,
@@ -99,11 +99,13 @@ static int add_file(struct ems_part_build *b, struct ems_part_file *f, enum ems_
                              part.name);
         part.file = strdup(file);
     }
-    if (part.name == NULL || (part.file == NULL && strcmp(part.name, file) != 0)) {
+    if (part.path == NULL || part.name == NULL ||
+        (part.file == NULL && strcmp(part.name, file) != 0)) {
         free(part.name);
+        free(part.path);
+        free(part.file);
         return ems_fail_memory(err);
     }
-    f->path = NULL;
     return add_part(b->set, &part, err);
 }
 

@@ -47,6 +47,7 @@ static void release_attempt(struct attempt *a)
 {
     release_set(&a->set);
     ems_findings_release(&a->findings);
+    a->findings = (struct ems_findings){0};
 }
 
 static int try(struct attempt *a, struct ems_part_file *files, size_t count, struct ems_error *err)
@@ -90,6 +91,88 @@ static int keep(struct ems_upload *upload, struct attempt *a, struct ems_finding
     return EMS_OK;
 }
 
+static bool has_conflict(const struct attempt *a)
+{
+    for (size_t i = 0; i < a->findings.count; i++)
+        if (a->findings.items[i].code == EMS_PART_CONFLICT)
+            return true;
+    return false;
+}
+
+/* The same with the files of one place only. */
+static int try_place(struct attempt *a, const struct ems_part_file *files, size_t count,
+                     unsigned place, struct ems_error *err)
+{
+    struct ems_part_file *own = malloc((count + 1) * sizeof *own);
+    size_t n = 0;
+    int rc;
+
+    if (own == NULL)
+        return ems_fail_memory(err);
+    for (size_t i = 0; i < count; i++)
+        if (files[i].source == place)
+            own[n++] = files[i];
+    rc = n > 0 ? try(a, own, n, err) : EMS_OK;
+    free(own);
+    return rc;
+}
+
+/* Use the set of one place instead, and say so. */
+static void prefer(struct attempt *a, struct attempt *alone, const char *which)
+{
+    struct attempt merged = *a;
+
+    *a = *alone;
+    *alone = merged;
+    ems_findings_add(&a->findings, EMS_PART_DUPLICATE, EMS_SEVERITY_NOTE, a->set.name, NULL,
+                     EMS_NOWHERE, NULL,
+                     "the place named %s holds all parts of %s: what others hold of it is not used",
+                     which, a->set.name);
+}
+
+/*
+ * Parts from several places. They are merged, unless that gives nothing whole or must choose
+ * between files that differ, and the last place holds a whole set of its own. A new encryption of
+ * the same data shares no byte with the old one: where the beginnings state different lengths,
+ * there are two uploads, which are never mixed.
+ */
+static int try_parts(struct attempt *a, struct ems_part_file *files, size_t count,
+                     struct ems_error *err)
+{
+    struct attempt alone = {0};
+    unsigned first = files[0].source, last = files[0].source;
+    bool mixed = false;
+    int rc = try(a, files, count, err);
+
+    for (size_t i = 1; i < count; i++) {
+        first = files[i].source < first ? files[i].source : first;
+        last = files[i].source > last ? files[i].source : last;
+    }
+    if (rc != EMS_OK || first == last || (a->set.whole && !has_conflict(a)))
+        return rc;
+    rc = try_place(&alone, files, count, last, err);
+    if (rc == EMS_OK && alone.set.whole) {
+        prefer(a, &alone, "last");
+    } else if (rc == EMS_OK && alone.set.expected > 0 && a->set.expected > 0) {
+        mixed = alone.set.expected != a->set.expected;
+        release_attempt(&alone);
+        if (mixed)
+            rc = try_place(&alone, files, count, first, err);
+        if (rc == EMS_OK && mixed && alone.set.whole) {
+            prefer(a, &alone, "first");
+        } else if (rc == EMS_OK && mixed) {
+            ems_findings_add(&a->findings, EMS_PART_SCHEME, EMS_SEVERITY_ERROR, a->set.name, NULL,
+                             EMS_NOWHERE, NULL,
+                             "the places hold parts of two uploads of %s, none of them whole; they "
+                             "are not mixed",
+                             a->set.name);
+            a->set.whole = a->set.proven = false;
+        }
+    }
+    release_attempt(&alone);
+    return rc;
+}
+
 /* As far as can be told without decrypting. */
 static bool is_right(const struct ems_part_set *set)
 {
@@ -123,7 +206,7 @@ static int take_artifact(struct ems_upload *upload, struct ems_part_file *files,
     if (whole > 0)
         rc = try(&file, files, whole, err);
     if (rc == EMS_OK && whole < n)
-        rc = try(&parts, files + whole, n - whole, err);
+        rc = try_parts(&parts, files + whole, n - whole, err);
     if (rc == EMS_OK && whole > 0 && whole < n)
         rc = settle_both(upload, &file, &parts, findings, err);
     else if (rc == EMS_OK)

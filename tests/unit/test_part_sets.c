@@ -422,6 +422,49 @@ static void test_resent_parts(void)
     }
 }
 
+/* Two encryptions of the same data share no byte: the complete later one is used alone. */
+static void test_two_uploads(void)
+{
+    static const char *const both[] = {"first", "second"};
+    static const struct row rows[] = {
+        {":", true, "N part-duplicate -"},
+        {"rm first/" P "ab", true, "N part-duplicate -"},
+        {"rm second/" P "ab; mv first t; mv second first; mv t second", true, "N part-duplicate -"},
+        {"rm second/" P "ab", true, "N part-duplicate -"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint8_t old[4300];
+        bool is_new = i < 2;
+
+        enter();
+        fill_definite(old, sizeof old);
+        for (size_t k = 21; k < sizeof old; k++)
+            old[k] ^= 3;
+        put("old", old, sizeof old);
+        sh("mkdir first second; split -b 1000 old first/" P "; split -b 1000 whole second/" P
+           "; rm whole old");
+        sh(rows[i].command);
+        ASSERT_CODE(resolve(both, 2), EMS_OK);
+        expect(rows[i].command, rows[i].whole, rows[i].says);
+        CU_ASSERT_EQUAL(upload.sets[0].size, is_new ? SIZE : sizeof old);
+        if (is_new)
+            CU_ASSERT(gives_content());
+        done();
+        leave();
+    }
+    enter();
+    sh("mkdir first second; split -b 1000 whole first/" P "; truncate -s 4400 whole");
+    fill_definite(content, 4400);
+    put("whole", content, 4400);
+    sh("split -b 1000 whole second/" P "; rm whole first/" P "ac second/" P "ab");
+    ASSERT_CODE(resolve(both, 2), EMS_OK);
+    CU_ASSERT(upload.count == 1 && !upload.sets[0].whole);
+    CU_ASSERT_EQUAL(findings.items[findings.count - 1].code, EMS_PART_SCHEME);
+    done();
+    leave();
+}
+
 /* ---- zips ---- */
 
 static void make_zip(const char *zip, const char *const *members, bool deflate)
@@ -573,5 +616,5 @@ static void test_watch(void)
 EMS_TESTS("part_sets", {"names", test_names}, {"unfinished downloads", test_unfinished},
           {"sizes and contents", test_sizes}, {"numbering schemes", test_schemes},
           {"partial lengths", test_partial_lengths}, {"a long chain", test_long_chain},
-          {"parts sent again", test_resent_parts}, {"zips", test_zips},
-          {"a damaged zip", test_damaged_member}, {"a watcher", test_watch})
+          {"parts sent again", test_resent_parts}, {"two uploads", test_two_uploads},
+          {"zips", test_zips}, {"a damaged zip", test_damaged_member}, {"a watcher", test_watch})
