@@ -3,6 +3,7 @@
 
 #include "artifact_archive.h"
 #include "artifact_manifest.h"
+#include "artifact_text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,9 +38,9 @@ enum ems_kind ems_kind_of_name(const char *name)
     for (size_t i = 0; i < sizeof guide / sizeof guide[0]; i++)
         if (begins(name, guide[i].prefix))
             return guide[i].kind;
-    if (ends(name, ".signing.key"))
+    if (ends(name, ".signing.key") || ends(name, ".signing.key.gpg"))
         return EMS_KIND_SIGNING_KEY;
-    if (ends(name, ".yaml") || ends(name, ".yml"))
+    if (ends(name, ".yaml") || ends(name, ".yml") || ends(name, ".yaml.gpg"))
         return EMS_KIND_CONFIG;
     if (strstr(name, ".sql") != NULL)
         return EMS_KIND_PG_DUMP;
@@ -356,6 +357,8 @@ static int check_content(struct ems_artifact *a, struct ems_chain *chain,
                          const struct ems_check_options *o, struct ems_findings *findings,
                          struct ems_error *err)
 {
+    if (ems_artifact_is_text(a))
+        return ems_artifact_check_text(a, chain, o, findings, err);
     if (ems_artifact_is_archive(a, chain))
         return ems_artifact_check_archive(a, chain, o, findings, err);
     if (is_dump(a, chain))
@@ -369,12 +372,6 @@ static double now(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/* Small text files of an upload are no archives: nothing is taken off them. */
-static bool is_plain_kind(enum ems_kind kind)
-{
-    return kind == EMS_KIND_CONFIG || kind == EMS_KIND_SIGNING_KEY || kind == EMS_KIND_MANIFEST;
 }
 
 /* A file that is shorter than its own first bytes say: no need to read a terabyte to know. */
@@ -435,9 +432,9 @@ static int check_layers(struct ems_artifact *a, const struct ems_part_set *set,
                 a->verdict = EMS_VERDICT_DAMAGED;
         return EMS_OK;
     }
-    if (set != NULL && (is_plain_kind(a->kind) || !check_length(a, findings)))
+    if (set != NULL && (a->kind == EMS_KIND_MANIFEST || !check_length(a, findings)))
         return EMS_OK;
-    if (set != NULL && o->recipient != NULL) {
+    if (set != NULL && o->recipient != NULL && !ems_artifact_is_text(a)) {
         rc = check_recipients(a, o, findings, &err);
         if (rc != EMS_OK)
             ems_artifact_fail(a, &err, findings);
@@ -455,12 +452,15 @@ static int check_layers(struct ems_artifact *a, const struct ems_part_set *set,
     else if (a->archive.refused != EMS_OK) {
         a->error = a->archive.refused;
         a->verdict = ems_verdict_of(a->error);
-    } else if (a->is_sql || a->archive_known)
+    } else if (a->is_sql || a->archive_known || a->config != NULL || a->signing_keys != NULL)
         a->verdict = EMS_VERDICT_VERIFIED;
+    else if (a->kind == EMS_KIND_CONFIG)
+        a->verdict = EMS_VERDICT_UNCHECKED; /* YAML of some other program */
     else if (a->kind != EMS_KIND_UNKNOWN || a->encrypted || a->gzipped)
         a->verdict = EMS_VERDICT_UNSUPPORTED;
     note_message(a, findings);
-    if (!a->encrypted && set != NULL && (a->is_sql || a->kind != EMS_KIND_UNKNOWN))
+    if (!a->encrypted && set != NULL && !ems_artifact_is_text(a) &&
+        (a->is_sql || a->kind != EMS_KIND_UNKNOWN))
         ems_findings_add(findings, EMS_NOT_ENCRYPTED, EMS_SEVERITY_WARNING, a->name, NULL,
                          EMS_NOWHERE, NULL, "%s is not encrypted", a->name);
     return EMS_OK;
@@ -506,6 +506,8 @@ void ems_artifact_release(struct ems_artifact *a)
     free(a->sql.tables);
     free(a->name);
     free(a->staged);
+    free(a->config);
+    free(a->signing_keys);
     ems_facts_release(&a->facts);
     ems_media_ids_release(&a->media_ids);
     ems_synapse_release(&a->synapse);

@@ -52,6 +52,8 @@ struct ems_artifact {
     struct ems_walk_result archive;
     struct ems_facts facts;         /* of the archive's content; owned by the artifact */
     struct ems_media_ids media_ids; /* of a media store, for comparing with the dump; owned */
+    struct ems_config *config;      /* of a file of Synapse's configuration (config.h), or NULL */
+    struct ems_signing_keys *signing_keys; /* of a key file (signing_key.h), or NULL */
     char *staged;                   /* database that it was restored into, or NULL */
     double elapsed_s;
 };

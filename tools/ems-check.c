@@ -50,6 +50,7 @@ int main(int argc, char **argv)
                 if (!check_one(&cli, &upload.sets[i], NULL, upload.sets[i].name))
                     break;
             cli_end_manifest(&cli);
+            cli_check_together(&cli);
         }
     }
     status = cli_finish(&cli, false);

@@ -25,6 +25,7 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < upload.count && !cli.report.findings.out_of_memory; i++)
             server_check_and_restore(&cli, &upload.sets[i], false, &staging);
         cli_end_manifest(&cli);
+        cli_check_together(&cli);
     }
     ems_staging_close(staging);
     status = cli_finish(&cli, false);

@@ -1,0 +1,248 @@
+/* upload_check.c - see upload_check.h */
+#include "upload_check.h"
+
+#include "artifact_text.h"
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct upload {
+    struct ems_report *report;
+    const struct ems_upload_check_options *options;
+    struct ems_findings *findings;
+    struct ems_config config; /* merged */
+    bool has_config;
+    const struct ems_artifact *dump, *sqlite; /* the first of each that was read to its end */
+};
+
+/* ---- one configuration of all files ---- */
+
+/* As Synapse is started on Debian: homeserver.yaml first, then the others in the order of their
+ * names, which is that of the report. */
+static void merge_configs(struct upload *u)
+{
+    for (int others = 0; others < 2; others++) {
+        for (size_t i = 0; i < u->report->count; i++) {
+            const struct ems_artifact *a = &u->report->artifacts[i];
+
+            if (a->config == NULL || (strncmp(a->name, "homeserver.y", 12) != 0) != others)
+                continue;
+            ems_config_merge(&u->config, a->config);
+            u->has_config = true;
+        }
+    }
+}
+
+static const char *config_text(const struct upload *u, enum ems_setting key)
+{
+    const struct ems_config_value *value = ems_config_get(&u->config, key);
+
+    return u->has_config && value != NULL && value->text[0] != '\0' ? value->text : NULL;
+}
+
+/* ---- what is not there ---- */
+
+static bool has_file(const struct upload *u, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
+    size_t n = strlen(name);
+
+    for (size_t i = 0; i < u->report->count; i++) {
+        const char *have = u->report->artifacts[i].name;
+
+        if (strncmp(have, name, n) == 0 && (have[n] == '\0' || strcmp(have + n, ".gpg") == 0))
+            return true;
+    }
+    return false;
+}
+
+static void check_missing(struct upload *u)
+{
+    static const enum ems_setting paths[] = {
+        EMS_SETTING_MACAROON_PATH, EMS_SETTING_FORM_PATH,   EMS_SETTING_REGISTRATION_PATH,
+        EMS_SETTING_TURN_PATH,     EMS_SETTING_WORKER_PATH, EMS_SETTING_SIGNING_KEY_PATH};
+    bool broken = false, database = false;
+
+    for (size_t i = 0; i < u->report->count; i++) {
+        const struct ems_artifact *a = &u->report->artifacts[i];
+
+        broken |= a->kind == EMS_KIND_CONFIG && ems_artifact_is_homeserver_yaml(a);
+        database |= a->kind == EMS_KIND_PG_DUMP || a->kind == EMS_KIND_SQLITE;
+    }
+    if (!u->has_config && !broken && database)
+        ems_findings_add(u->findings, EMS_CONFIG_MISSING, EMS_SEVERITY_WARNING, NULL, NULL,
+                         EMS_NOWHERE, NULL, "there is no homeserver.yaml in the upload");
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        const char *path = config_text(u, paths[i]);
+
+        if (path == NULL || has_file(u, path) ||
+            (paths[i] == EMS_SETTING_SIGNING_KEY_PATH &&
+             ems_config_get(&u->config, EMS_SETTING_SIGNING_KEY) != NULL))
+            continue;
+        ems_findings_add(u->findings, EMS_CONFIG_MISSING, EMS_SEVERITY_WARNING,
+                         u->config.values[paths[i]].file, NULL, EMS_NOWHERE,
+                         "Ask for that file too.", "%s names %s, which is not in the upload",
+                         ems_setting_name(paths[i]), path);
+    }
+}
+
+/* ---- names ---- */
+
+static void check_name(struct upload *u, const char *name, const char *whose, const char *artifact,
+                       int code, const char *expected, const char *by)
+{
+    if (name == NULL || name[0] == '\0' || expected == NULL || strcmp(name, expected) == 0)
+        return;
+    ems_findings_add(u->findings, code, EMS_SEVERITY_ERROR, artifact, NULL, EMS_NOWHERE, NULL,
+                     "%s is of %s, but %s says %s", whose, name, by, expected);
+}
+
+/* "example.org.signing.key", where the first part looks like a server's name: Debian's file is
+ * called homeserver.signing.key everywhere. */
+static void check_key_name(struct upload *u, const struct ems_artifact *a, const char *expected)
+{
+    const char *end = strstr(a->name, ".signing.key");
+    size_t n = end != NULL ? (size_t)(end - a->name) : 0;
+    const char *path = config_text(u, EMS_SETTING_SIGNING_KEY_PATH);
+
+    if (a->signing_keys == NULL || memchr(a->name, '.', n) == NULL || expected == NULL ||
+        (strlen(expected) == n && memcmp(expected, a->name, n) == 0))
+        return;
+    if (path != NULL && strlen(path) >= strlen(a->name) &&
+        strcmp(path + strlen(path) - strlen(a->name), a->name) == 0)
+        return; /* the configuration calls it so */
+    ems_findings_add(u->findings, EMS_KEY_MISMATCH, EMS_SEVERITY_WARNING, a->name, NULL,
+                     EMS_NOWHERE, "Check that it is the key of the right server.",
+                     "by its name this is not the key of %s", expected);
+}
+
+/* The name that all must have; NULL if nobody says one. */
+static const char *check_names(struct upload *u)
+{
+    const struct ems_artifact *database = u->dump != NULL ? u->dump : u->sqlite;
+    const char *asked = u->options->server_name;
+    const char *config = config_text(u, EMS_SETTING_SERVER_NAME);
+    const char *stored = database != NULL ? database->synapse.server_name : NULL;
+    const char *expected = asked != NULL ? asked : config;
+
+    if (u->has_config && config != NULL)
+        check_name(u, config, "the configuration", u->config.values[EMS_SETTING_SERVER_NAME].file,
+                   EMS_CONFIG_SERVER_NAME, asked, "--server-name");
+    for (size_t i = 0; i < u->report->count; i++) {
+        const struct ems_artifact *a = &u->report->artifacts[i];
+
+        if (asked != NULL)
+            check_name(u, a->synapse.server_name, "the database", a->name, EMS_SYNAPSE_SERVER_NAME,
+                       asked, "--server-name");
+        else if (config != NULL)
+            check_name(u, a->synapse.server_name, "the database", a->name, EMS_CONFIG_SERVER_NAME,
+                       config, "the configuration");
+    }
+    if (expected == NULL && stored != NULL && stored[0] != '\0')
+        expected = stored;
+    for (size_t i = 0; i < u->report->count; i++)
+        check_key_name(u, &u->report->artifacts[i], expected);
+    return expected;
+}
+
+/* ---- database ---- */
+
+static void check_database(struct upload *u)
+{
+    const struct ems_config_databases *said =
+        ems_config_get(&u->config, EMS_SETTING_DATABASES) != NULL ? &u->config.several
+                                                                  : &u->config.one;
+    const struct ems_config_value *where = ems_config_get(&u->config, EMS_SETTING_DATABASE);
+    const char *file = where != NULL ? where->file : u->config.name;
+
+    if (!u->has_config)
+        return;
+    if (said->postgres > 0 && said->sqlite == 0 && u->sqlite != NULL && u->dump == NULL)
+        ems_findings_add(u->findings, EMS_CONFIG_MALFORMED, EMS_SEVERITY_ERROR, file, NULL,
+                         EMS_NOWHERE, "Ask for a dump of the PostgreSQL database.",
+                         "the server uses PostgreSQL, but the upload holds an SQLite database (%s)",
+                         u->sqlite->name);
+    if (said->sqlite > 0 && said->postgres == 0 && u->dump != NULL && u->sqlite == NULL)
+        ems_findings_add(u->findings, EMS_CONFIG_MALFORMED, EMS_SEVERITY_ERROR, file, NULL,
+                         EMS_NOWHERE, "Ask for homeserver.db, or for the right configuration.",
+                         "the server uses SQLite, but the upload holds a PostgreSQL dump (%s)",
+                         u->dump->name);
+}
+
+/* ---- signing keys ---- */
+
+static void check_keys(struct upload *u, const char *server)
+{
+    static const struct ems_signing_keys none;
+    bool any = false;
+
+    if (u->dump == NULL || server == NULL)
+        return;
+    if (u->config.signing_keys.count > 0) { /* a file would not be read */
+        ems_upload_check_key(&u->dump->synapse, server, &u->config.signing_keys,
+                             u->config.values[EMS_SETTING_SIGNING_KEY].file, u->options->whole,
+                             u->findings);
+        return;
+    }
+    for (size_t i = 0; i < u->report->count; i++) {
+        const struct ems_artifact *a = &u->report->artifacts[i];
+
+        any |= a->kind == EMS_KIND_SIGNING_KEY;
+        if (a->signing_keys != NULL)
+            ems_upload_check_key(&u->dump->synapse, server, a->signing_keys, a->name,
+                                 u->options->whole, u->findings);
+    }
+    if (!any)
+        ems_upload_check_key(&u->dump->synapse, server, &none, NULL, u->options->whole,
+                             u->findings);
+}
+
+/* ---- verdicts ---- */
+
+/* An artifact that contradicts the others is not verified, whatever was proven of its bytes. */
+static void apply(struct upload *u, size_t first)
+{
+    for (size_t i = first; i < u->findings->count; i++) {
+        struct ems_finding *f = &u->findings->items[i];
+
+        for (size_t k = 0; k < u->report->count && f->severity == EMS_SEVERITY_ERROR; k++) {
+            struct ems_artifact *a = &u->report->artifacts[k];
+
+            if (f->artifact == NULL || strcmp(f->artifact, a->name) != 0 ||
+                !ems_artifact_is_text(a))
+                continue;
+            f->resend = true;
+            if (a->verdict == EMS_VERDICT_VERIFIED) {
+                a->error = f->code;
+                a->verdict = EMS_VERDICT_DAMAGED;
+            }
+        }
+    }
+}
+
+void ems_upload_check(struct ems_report *report, const struct ems_upload_check_options *options)
+{
+    struct upload u = {.report = report, .options = options, .findings = &report->findings};
+    size_t first = report->findings.count;
+    const char *server;
+
+    for (size_t i = 0; i < report->count; i++) {
+        const struct ems_artifact *a = &report->artifacts[i];
+
+        if (a->is_sql && u.dump == NULL && a->sql.complete)
+            u.dump = a;
+        if (a->kind == EMS_KIND_SQLITE && u.sqlite == NULL && a->verdict == EMS_VERDICT_VERIFIED)
+            u.sqlite = a;
+    }
+    merge_configs(&u);
+    if (u.has_config)
+        ems_config_judge(&u.config, u.findings);
+    if (options->whole)
+        check_missing(&u);
+    server = check_names(&u);
+    check_database(&u);
+    check_keys(&u, server);
+    apply(&u, first);
+}

@@ -1,0 +1,103 @@
+/* upload_key.c - the signing key against the newest events; see upload_check.h */
+#include "upload_check.h"
+
+#include "event_sample.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What the samples say. */
+struct witness {
+    unsigned events;                         /* of this server, with its signature */
+    char newest_id[EMS_SIGNING_KEY_ID_SIZE]; /* that signed the newest of them */
+    bool newest_known;                       /* ... with one of the keys at hand */
+    char known_id[EMS_SIGNING_KEY_ID_SIZE];  /* of a key at hand that any of them names; "" */
+    unsigned good, bad;                      /* signatures by keys at hand that could be verified */
+};
+
+static void see_sample(struct witness *w, const struct ems_event_sample *sample, const char *server,
+                       const struct ems_signing_keys *keys)
+{
+    struct ems_event_signature event;
+
+    if (!ems_event_signature_read(sample, server, &event))
+        return;
+    if (w->events++ == 0)
+        memcpy(w->newest_id, event.items[0].id, sizeof w->newest_id);
+    for (size_t i = 0; i < event.count; i++) {
+        const struct ems_signing_key *key = ems_signing_keys_find(keys, event.items[i].id);
+
+        if (key == NULL)
+            continue;
+        w->newest_known |= w->events == 1;
+        if (w->known_id[0] == '\0')
+            memcpy(w->known_id, key->id, sizeof w->known_id);
+        if (event.message.size == 0)
+            continue;
+        if (event.items[i].has_bytes &&
+            ems_signing_key_verify(key->public_key, event.message.data, event.message.size,
+                                   event.items[i].bytes))
+            w->good++;
+        else
+            w->bad++;
+    }
+    ems_buf_release(&event.message);
+}
+
+/* There are keys and events: do they belong to each other? */
+static void compare(const struct witness *w, const struct ems_signing_keys *keys, const char *name,
+                    struct ems_findings *findings)
+{
+    if (w->known_id[0] == '\0') {
+        ems_findings_add(findings, EMS_KEY_MISMATCH, EMS_SEVERITY_ERROR, name, NULL, EMS_NOWHERE,
+                         NULL, "the newest events are signed with %s, but this is %s", w->newest_id,
+                         keys->items[0].id);
+        return;
+    }
+    if (w->bad > 0 && w->good == 0) {
+        ems_findings_add(findings, EMS_KEY_MISMATCH, EMS_SEVERITY_ERROR, name, NULL, EMS_NOWHERE,
+                         NULL,
+                         "the newest events name %s, but this key of that name did not sign them "
+                         "(%u signatures tried)",
+                         w->known_id, w->bad);
+        return;
+    }
+    if (!w->newest_known)
+        ems_findings_add(findings, EMS_KEY_MISMATCH, EMS_SEVERITY_WARNING, name, NULL, EMS_NOWHERE,
+                         "Ask for the key that the server used last.",
+                         "older events are signed with %s, but the newest with %s", w->known_id,
+                         w->newest_id);
+    if (w->good > 0)
+        ems_findings_add(findings, EMS_KEY_MISMATCH, EMS_SEVERITY_NOTE, name, NULL, EMS_NOWHERE, "",
+                         "this key signed the newest events: %u signatures of %s verified", w->good,
+                         w->known_id);
+    else
+        ems_findings_add(findings, EMS_KEY_MISMATCH, EMS_SEVERITY_NOTE, name, NULL, EMS_NOWHERE, "",
+                         "the newest events name %s; none of those looked at has a signature that "
+                         "can be verified without knowing the room's version",
+                         w->known_id);
+}
+
+void ems_upload_check_key(const struct ems_synapse *synapse, const char *server,
+                          const struct ems_signing_keys *keys, const char *name, bool whole,
+                          struct ems_findings *findings)
+{
+    const struct ems_event_samples *samples = synapse->events;
+    struct witness w = {0};
+
+    for (size_t i = 0; samples != NULL && i < samples->count; i++)
+        see_sample(&w, &samples->items[i], server, keys);
+    if (keys->count > 0 && w.events > 0)
+        compare(&w, keys, name, findings);
+    else if (keys->count > 0)
+        ems_findings_add(findings, EMS_KEY_MISMATCH, EMS_SEVERITY_NOTE, name, NULL, EMS_NOWHERE, "",
+                         "no event of %s was found in the dump to compare the signing key with",
+                         server);
+    else if (whole && w.events > 0)
+        ems_findings_add(
+            findings, EMS_CONFIG_MISSING, EMS_SEVERITY_WARNING, NULL, NULL, EMS_NOWHERE,
+            "Ask for the file *.signing.key of the server.",
+            "there is no signing key in the upload; %s is needed, it signed the newest "
+            "events",
+            w.newest_id);
+}
