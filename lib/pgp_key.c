@@ -1,18 +1,12 @@
 /*
- * pgp_key.c - see pgp_key.h; unwrapping session keys is in pgp_pk.c
+ * pgp_key.c - see pgp_key.h; files of keys are in pgp_keyring.c, unwrapping in pgp_pk.c
  *
  * Section numbers are of RFC 9580. GnuPG's version 5 keys are of draft-ietf-openpgp-rfc4880bis-10.
  */
 #include "pgp_key.h"
 
-#include "pgp_armor.h"
-#include "pgp_signature.h"
-
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 /* ---- reading fields ---- */
 
@@ -326,12 +320,10 @@ int ems_pgp_key_open(struct ems_pgp_key *key, const uint8_t *kek, struct ems_err
     return rc;
 }
 
-/* ---- packets and files ---- */
+/* ---- packets ---- */
 
-/* A key that can decrypt becomes *out; others leave NULL, for their signatures to be passed over.
- */
-static int parse_key(struct ems_pgp_key **out, unsigned tag, uint8_t *body, size_t size,
-                     struct ems_error *err)
+int ems_pgp_key_parse(struct ems_pgp_key **out, unsigned tag, uint8_t *body, size_t size,
+                      struct ems_error *err)
 {
     struct ems_pgp_key *key = gcry_calloc_secure(1, sizeof *key);
     struct cursor c = {.data = body, .size = size};
@@ -371,179 +363,6 @@ static int parse_key(struct ems_pgp_key **out, unsigned tag, uint8_t *body, size
     return rc;
 }
 
-/* Dates that a signature gives to the key before it. A certification or binding counts if it is the
- * newest; no signature is verified, so these are notes and nothing else. */
-static void note_signature(struct ems_pgp_key *primary, struct ems_pgp_key *latest,
-                           const uint8_t *body, size_t size)
-{
-    struct ems_pgp_signature sig;
-    struct ems_pgp_key *key;
-
-    if (!ems_pgp_signature_parse(body, size, &sig))
-        return;
-    if (sig.type == EMS_PGP_SIG_BINDING || sig.type == EMS_PGP_SIG_SUBKEY_REVOCATION)
-        key = latest;
-    else
-        key = primary;
-    if (key == NULL)
-        return;
-    if (sig.type == EMS_PGP_SIG_REVOCATION || sig.type == EMS_PGP_SIG_SUBKEY_REVOCATION)
-        key->revoked = true;
-    if (((sig.type & 0xfc) == EMS_PGP_SIG_CERTIFICATION || sig.type == EMS_PGP_SIG_BINDING ||
-         sig.type == EMS_PGP_SIG_DIRECT) &&
-        sig.created >= key->signed_at && sig.has_issuer &&
-        (key->is_subkey || memcmp(sig.issuer, key->id, 8) == 0)) {
-        key->signed_at = sig.created;
-        key->expires = sig.key_lifetime > 0 ? key->created + sig.key_lifetime : 0;
-    }
-}
-
-struct key_file {
-    struct ems_reader reader;
-    struct ems_pgp_key **last;            /* where the next one is linked */
-    struct ems_pgp_key *primary, *latest; /* of the current certificate; NULL: cannot decrypt */
-    size_t seen;
-};
-
-/* A body into secure memory. */
-static int read_body(struct key_file *f, const struct ems_pgp_header *h, uint8_t **out,
-                     struct ems_error *err)
-{
-    struct ems_source *body;
-    struct ems_span span;
-    size_t used = 0;
-    int rc;
-
-    if (h->size > EMS_PGP_KEY_FILE_MAX)
-        return ems_fail(err, EMS_PGP_LIMIT, "a %s packet of %llu bytes", ems_pgp_tag_name(h->tag),
-                        (unsigned long long)h->size);
-    *out = gcry_malloc_secure((size_t)h->size + 1);
-    if (*out == NULL)
-        return ems_fail_memory(err);
-    body = ems_pgp_body_open(&f->reader, h, err);
-    rc = body != NULL ? EMS_OK : err->code;
-    while (rc == EMS_OK && (rc = ems_source_next(body, &span, err)) == EMS_OK) {
-        memcpy(*out + used, span.data, span.size);
-        used += span.size;
-    }
-    ems_source_free(body);
-    if (rc == EMS_END)
-        return EMS_OK;
-    gcry_free(*out);
-    *out = NULL;
-    return rc;
-}
-
-static int take_packet(struct key_file *f, const struct ems_pgp_header *h, struct ems_error *err)
-{
-    struct ems_pgp_key *key;
-    uint8_t *body;
-    int rc;
-
-    switch (h->tag) {
-    case EMS_PGP_TAG_SECRET_KEY:
-    case EMS_PGP_TAG_PUBLIC_KEY:
-    case EMS_PGP_TAG_SECRET_SUBKEY:
-    case EMS_PGP_TAG_PUBLIC_SUBKEY:
-        if (++f->seen > EMS_PGP_KEYS_MAX)
-            return ems_fail(err, EMS_PGP_LIMIT, "more than %u keys in one file", EMS_PGP_KEYS_MAX);
-        rc = read_body(f, h, &body, err);
-        if (rc == EMS_OK)
-            rc = parse_key(&key, h->tag, body, (size_t)h->size, err);
-        if (rc != EMS_OK)
-            return rc;
-        f->latest = key;
-        if (h->tag == EMS_PGP_TAG_SECRET_KEY || h->tag == EMS_PGP_TAG_PUBLIC_KEY)
-            f->primary = key;
-        if (key != NULL) {
-            *f->last = key;
-            f->last = &key->next;
-        }
-        return EMS_OK;
-    case EMS_PGP_TAG_SIGNATURE:
-        rc = read_body(f, h, &body, err);
-        if (rc == EMS_OK)
-            note_signature(f->primary, f->latest, body, (size_t)h->size);
-        if (rc == EMS_OK)
-            gcry_free(body);
-        return rc;
-    default: /* user ids, trust, GnuPG's and others' private packets */
-        return ems_pgp_body_skip(&f->reader, h, err);
-    }
-}
-
-int ems_pgp_keys_parse(const uint8_t *data, size_t size, struct ems_pgp_key **list, size_t *seen,
-                       struct ems_error *err)
-{
-    bool armored = false;
-    struct key_file f = {.last = list};
-    struct ems_pgp_header h;
-    struct ems_source *src;
-    int rc;
-
-    while (*f.last != NULL)
-        f.last = &(*f.last)->next;
-    src = ems_pgp_armor_open(ems_source_memory_open(data, size, 0, err), EMS_PGP_ARMOR_KEYS, true,
-                             &armored, err);
-    if (src == NULL)
-        return err->code;
-    f.reader.below = src;
-    while ((rc = ems_pgp_header_next(&f.reader, &h, err)) == EMS_OK) {
-        rc = take_packet(&f, &h, err);
-        if (rc != EMS_OK)
-            break;
-        if (f.seen == 0 && h.tag < 40 && h.tag != EMS_PGP_TAG_MARKER) {
-            rc = ems_fail(err, EMS_PGP_NOT_OPENPGP, "a %s packet where a key should begin",
-                          ems_pgp_tag_name(h.tag));
-            break;
-        }
-    }
-    ems_source_free(src);
-    *seen = f.seen;
-    ems_wipe(&f, sizeof f); /* the reader may hold octets of keys */
-    return rc == EMS_END ? EMS_OK : rc;
-}
-
-int ems_pgp_keys_read(int fd, const char *name, struct ems_pgp_key **list, struct ems_error *err)
-{
-    size_t capacity = 32 * 1024, size = 0, seen = 0;
-    uint8_t *data = gcry_malloc_secure(capacity), *larger;
-    struct ems_error why = {0};
-    ssize_t n = 1;
-    int rc;
-
-    while (data != NULL && n > 0 && size <= EMS_PGP_KEY_FILE_MAX) {
-        if (size == capacity) { /* realloc of secure memory stays there, and wipes what it leaves */
-            capacity *= 2;
-            larger = gcry_realloc(data, capacity);
-            if (larger == NULL)
-                gcry_free(data);
-            data = larger;
-            continue;
-        }
-        do
-            n = read(fd, data + size, capacity - size);
-        while (n < 0 && errno == EINTR);
-        if (n > 0)
-            size += (size_t)n;
-    }
-    if (data == NULL)
-        return ems_fail_memory(err);
-    if (n < 0)
-        rc = ems_fail_errno(err, errno, "cannot read %s", name);
-    else if (size > EMS_PGP_KEY_FILE_MAX)
-        rc = ems_fail(err, EMS_PGP_LIMIT, "%s is larger than %u bytes", name, EMS_PGP_KEY_FILE_MAX);
-    else {
-        rc = ems_pgp_keys_parse(data, size, list, &seen, &why);
-        if (rc != EMS_OK)
-            ems_fail(err, rc, "%s: %s", name, why.text);
-        else if (seen == 0)
-            rc = ems_fail(err, EMS_PGP_NOT_OPENPGP, "%s holds no OpenPGP key", name);
-    }
-    gcry_free(data);
-    return rc;
-}
-
 void ems_pgp_keys_free(struct ems_pgp_key *list)
 {
     while (list != NULL) {
@@ -559,16 +378,4 @@ void ems_pgp_keys_free(struct ems_pgp_key *list)
 void ems_pgp_key_id_text(const uint8_t id[8], char out[17])
 {
     snprintf(out, 17, "%08X%08X", ems_be32(id), ems_be32(id + 4));
-}
-
-void ems_pgp_key_note(const struct ems_pgp_key *key, char out[48])
-{
-    time_t expires = key->expires;
-    struct tm tm;
-
-    out[0] = '\0';
-    if (key->revoked)
-        snprintf(out, 48, "revoked");
-    else if (expires != 0 && expires < time(NULL) && gmtime_r(&expires, &tm) != NULL)
-        strftime(out, 48, "expired on %Y-%m-%d", &tm);
 }

@@ -74,6 +74,13 @@ struct ems_pgp_key {
 };
 
 /*
+ * One key packet; `body` (from gcry_malloc_secure) is owned from here on. A key that can decrypt
+ * becomes *out, any other leaves NULL there. EMS_OK, EMS_PGP_MALFORMED, EMS_NO_MEMORY.
+ */
+int ems_pgp_key_parse(struct ems_pgp_key **out, unsigned tag, uint8_t *body, size_t size,
+                      struct ems_error *);
+
+/*
  * All keys of a file (binary or armoured, with secret parts or not) that can decrypt, appended to
  * *list. `data` is borrowed, in secure memory if it may hold secrets. *seen counts all key packets.
  * EMS_OK, EMS_PGP_NOT_OPENPGP, EMS_PGP_MALFORMED, EMS_PGP_TRUNCATED, EMS_PGP_LIMIT, EMS_NO_MEMORY.
