@@ -43,31 +43,46 @@ static bool seems_own(const struct ems_event_samples *s, const char *json, size_
            at[n + 1] == '"';
 }
 
+/* Messages as people send them; redaction leaves nothing of them, whatever the room's version. */
+static bool seems_message(const char *json, size_t size)
+{
+    static const char *const types[] = {"\"type\":\"m.room.message\"",
+                                        "\"type\":\"m.room.encrypted\""};
+
+    return memmem(json, size, types[0], strlen(types[0])) != NULL ||
+           memmem(json, size, types[1], strlen(types[1])) != NULL;
+}
+
 /* Insert by time, newest first; the oldest falls out. */
-static int keep(struct ems_event_samples *s, uint64_t ts, const char *json, size_t size,
+static int keep(struct ems_event_list *list, uint64_t ts, const char *json, size_t size,
                 struct ems_error *err)
 {
-    size_t at = s->count;
+    size_t at = list->count;
     char *copy;
 
-    while (at > 0 && s->items[at - 1].ts < ts)
+    while (at > 0 && list->items[at - 1].ts < ts)
         at--;
     if (at == EMS_EVENT_SAMPLES)
         return EMS_OK;
-    for (size_t i = 0; i < s->count; i++) /* the tail is looked at again */
-        if (s->items[i].ts == ts && s->items[i].size == size &&
-            memcmp(s->items[i].json, json, size) == 0)
+    for (size_t i = 0; i < list->count; i++) /* the tail is looked at again */
+        if (list->items[i].ts == ts && list->items[i].size == size &&
+            memcmp(list->items[i].json, json, size) == 0)
             return EMS_OK;
     copy = malloc(size);
     if (copy == NULL)
         return ems_fail_memory(err);
     memcpy(copy, json, size);
-    if (s->count == EMS_EVENT_SAMPLES)
-        free(s->items[--s->count].json);
-    memmove(&s->items[at + 1], &s->items[at], (s->count - at) * sizeof s->items[0]);
-    s->items[at] = (struct ems_event_sample){ts, copy, size};
-    s->count++;
+    if (list->count == EMS_EVENT_SAMPLES)
+        free(list->items[--list->count].json);
+    memmove(&list->items[at + 1], &list->items[at], (list->count - at) * sizeof list->items[0]);
+    list->items[at] = (struct ems_event_sample){ts, copy, size};
+    list->count++;
     return EMS_OK;
+}
+
+static bool is_too_old(const struct ems_event_list *list, uint64_t ts)
+{
+    return list->count == EMS_EVENT_SAMPLES && ts < list->items[list->count - 1].ts;
 }
 
 /* A whole row, without its line end. */
@@ -88,10 +103,10 @@ static int see_row(struct ems_event_samples *s, const char *row, size_t size, st
     if (tab != NULL)
         length = (size_t)(tab - value);
     ts = guess_time(value, length);
-    if (ts == 0 || (s->count == EMS_EVENT_SAMPLES && ts < s->items[s->count - 1].ts) ||
+    if (ts == 0 || (is_too_old(&s->messages, ts) && is_too_old(&s->others, ts)) ||
         !seems_own(s, value, length))
         return EMS_OK;
-    return keep(s, ts, value, length, err);
+    return keep(seems_message(value, length) ? &s->messages : &s->others, ts, value, length, err);
 }
 
 void ems_event_samples_begin(struct ems_event_samples *s, unsigned column)
@@ -196,10 +211,16 @@ int ems_event_samples_end(struct ems_event_samples *s, struct ems_error *err)
     return rc;
 }
 
+static void release_list(struct ems_event_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i].json);
+}
+
 void ems_event_samples_release(struct ems_event_samples *s)
 {
-    for (size_t i = 0; i < s->count; i++)
-        free(s->items[i].json);
+    release_list(&s->messages);
+    release_list(&s->others);
     ems_buf_release(&s->tail);
     ems_buf_release(&s->row);
     *s = (struct ems_event_samples){0};

@@ -5,7 +5,8 @@
  * The rows of event_json are not looked at one by one: all of the first megabyte, then one row in
  * every 32 KiB, and the last 16 KiB of the block. Of these, the events whose sender is of this
  * server compete by origin_server_ts for a few places. What the row says is only believed after its
- * JSON was parsed at the end (ems_event_signature_read).
+ * JSON was parsed at the end (ems_event_signature_read). Half of the places are for messages, whose
+ * signatures can be verified (below).
  *
  * An event's signature (Matrix server-server API, "Signing Events") is over the canonical JSON of
  * the event, redacted, without `unsigned` and `signatures`. What redaction leaves depends on the
@@ -20,7 +21,7 @@
 #include "error.h"
 #include "signing_key.h"
 
-#define EMS_EVENT_SAMPLES    8u
+#define EMS_EVENT_SAMPLES    4u           /* of each of the two sorts */
 #define EMS_EVENT_SAMPLE_MAX (64u * 1024) /* bytes of a row that is looked at */
 
 struct ems_event_sample {
@@ -32,8 +33,10 @@ struct ems_event_sample {
 /* Start with {0}. */
 struct ems_event_samples {
     char server[256]; /* whose events are wanted; "" : none are taken */
-    struct ems_event_sample items[EMS_EVENT_SAMPLES]; /* newest first */
-    size_t count;
+    struct ems_event_list {
+        struct ems_event_sample items[EMS_EVENT_SAMPLES]; /* newest first */
+        size_t count;
+    } messages, others;
     /* internal */
     unsigned column;          /* of json in the rows */
     uint64_t position;        /* in the block */

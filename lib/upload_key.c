@@ -8,6 +8,7 @@
 
 /* What the samples say. */
 struct witness {
+    uint64_t newest;                         /* time of the newest event */
     unsigned events;                         /* of this server, with its signature */
     char newest_id[EMS_SIGNING_KEY_ID_SIZE]; /* that signed the newest of them */
     bool newest_known;                       /* ... with one of the keys at hand */
@@ -19,17 +20,23 @@ static void see_sample(struct witness *w, const struct ems_event_sample *sample,
                        const struct ems_signing_keys *keys)
 {
     struct ems_event_signature event;
+    bool newest;
 
     if (!ems_event_signature_read(sample, server, &event))
         return;
-    if (w->events++ == 0)
+    w->events++;
+    newest = event.ts >= w->newest;
+    if (newest) {
+        w->newest = event.ts;
+        w->newest_known = false;
         memcpy(w->newest_id, event.items[0].id, sizeof w->newest_id);
+    }
     for (size_t i = 0; i < event.count; i++) {
         const struct ems_signing_key *key = ems_signing_keys_find(keys, event.items[i].id);
 
         if (key == NULL)
             continue;
-        w->newest_known |= w->events == 1;
+        w->newest_known |= newest;
         if (w->known_id[0] == '\0')
             memcpy(w->known_id, key->id, sizeof w->known_id);
         if (event.message.size == 0)
@@ -42,6 +49,13 @@ static void see_sample(struct witness *w, const struct ems_event_sample *sample,
             w->bad++;
     }
     ems_buf_release(&event.message);
+}
+
+static void see_list(struct witness *w, const struct ems_event_list *list, const char *server,
+                     const struct ems_signing_keys *keys)
+{
+    for (size_t i = 0; i < list->count; i++)
+        see_sample(w, &list->items[i], server, keys);
 }
 
 /* There are keys and events: do they belong to each other? */
@@ -85,8 +99,10 @@ void ems_upload_check_key(const struct ems_synapse *synapse, const char *server,
     const struct ems_event_samples *samples = synapse->events;
     struct witness w = {0};
 
-    for (size_t i = 0; samples != NULL && i < samples->count; i++)
-        see_sample(&w, &samples->items[i], server, keys);
+    if (samples != NULL) {
+        see_list(&w, &samples->messages, server, keys);
+        see_list(&w, &samples->others, server, keys);
+    }
     if (keys->count > 0 && w.events > 0)
         compare(&w, keys, name, findings);
     else if (keys->count > 0)

@@ -198,7 +198,7 @@ check 'not encrypted' 1 ems-check --recipient-key ems.asc plain.sql
 mkdir many
 cp up/* many
 cp "$x" many/second.sql.gz.gpg && flip many/second.sql.gz.gpg 30000
-echo 'server_name: example.org' >many/homeserver.yaml
+echo 'repo: {bindAddress: 127.0.0.1}' >many/media-repo.yaml
 check 'several artifacts' 1 ems-check --json -p pass many
 json summary/artifacts 3
 json artifact/verdict verified
