@@ -157,8 +157,8 @@ setup:
 	.ci/setup
 
 # The public face of libems; lib/libems.map lists the functions in them.
-HEADERS = $(patsubst %,lib/%.h,error bytes source sink relay observe parts digest pgp inflate \
-            sqlscan synapse finding chain artifact manifest report)
+HEADERS = $(patsubst %,lib/%.h,error bytes source sink relay observe parts digest pgp inflate tar \
+            sqlscan synapse finding chain facts archive_walk media_ids artifact manifest report)
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig \
 	    $(DESTDIR)$(PREFIX)/include/ems $(DESTDIR)$(PREFIX)/share/man/man1

@@ -489,10 +489,10 @@ int ems_artifact_check(struct ems_artifact *a, const struct ems_part_set *set,
     }
     rc = check_layers(a, set, stream, o, digests, findings);
     if (rc == EMS_OK && set != NULL && o->manifest != NULL) {
-        if (!ems_manifest_is_name(a->name))
+        if (ems_manifest_is_name(a->name))
+            rc = ems_artifact_match_copy(a, o, findings);
+        else
             rc = ems_artifact_match(a, digests, o, first, findings);
-        else if (o->manifest->level > 0)
-            a->verdict = EMS_VERDICT_VERIFIED; /* its end line was right */
     }
     ems_set_digests_release(&own);
     a->elapsed_s = now() - start;

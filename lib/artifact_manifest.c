@@ -1,6 +1,8 @@
 /* artifact_manifest.c - see artifact_manifest.h */
 #include "artifact_manifest.h"
 
+#include "bytes.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,6 +81,69 @@ int ems_artifact_match(struct ems_artifact *a, struct ems_set_digests *digests,
         a->error = a->error != EMS_OK ? a->error : EMS_MANIFEST_DIGEST;
     } else if (v.whole && a->verdict == EMS_VERDICT_UNCHECKED && a->error == EMS_OK) {
         a->verdict = EMS_VERDICT_VERIFIED; /* a plain file has no other layer */
+    }
+    return EMS_OK;
+}
+
+static bool is_copy(const char *name)
+{
+    size_t n = strlen(name);
+
+    return n > 4 && (strcmp(name + n - 4, ".gpg") == 0 || strcmp(name + n - 4, ".asc") == 0 ||
+                     strcmp(name + n - 4, ".sig") == 0);
+}
+
+/* Decrypt to the end: the SHA-256 of what is inside. EMS_END or the error. */
+static int read_copy(struct ems_artifact *a, const struct ems_check_options *o,
+                     struct ems_sha256 *inside, struct ems_error *err)
+{
+    struct ems_chain_options options = {.secrets = o->secrets,
+                                        .allow_no_integrity = o->allow_no_integrity,
+                                        .keep_gzip = true,
+                                        .no_threads = true,
+                                        .unlocked = inside};
+    struct ems_chain chain;
+    int rc = ems_chain_open(&chain, ems_parts_open(a->set, err), &options, err);
+
+    if (rc == EMS_OK)
+        rc = ems_source_drain(chain.top, err);
+    ems_artifact_take_chain(a, &chain);
+    ems_chain_close(&chain);
+    return rc;
+}
+
+int ems_artifact_match_copy(struct ems_artifact *a, const struct ems_check_options *o,
+                            struct ems_findings *findings)
+{
+    struct ems_sha256 inside = {0};
+    struct ems_error err = {0};
+    char hex[17];
+    int rc;
+
+    if (!is_copy(a->name)) {
+        if (o->manifest->level > 0)
+            a->verdict = EMS_VERDICT_VERIFIED;
+        return EMS_OK;
+    }
+    rc = read_copy(a, o, &inside, &err);
+    if (rc == EMS_NO_MEMORY)
+        return rc;
+    ems_hex(inside.bytes, 8, hex);
+    if (rc != EMS_END && (ems_code_exit(rc) == 4 || ems_code_exit(rc) == 75)) {
+        ems_artifact_fail(a, &err, findings);
+    } else if (rc != EMS_END || !inside.done) {
+        ems_findings_add(findings, EMS_PGP_UNSUPPORTED, EMS_SEVERITY_NOTE, a->name, NULL,
+                         EMS_NOWHERE, "", "not an encrypted copy of the manifest; not checked");
+    } else if (strcmp(hex, o->manifest->fingerprint) == 0) {
+        a->verdict = EMS_VERDICT_VERIFIED;
+        ems_findings_add(findings, EMS_MANIFEST_DIGEST, EMS_SEVERITY_NOTE, a->name, NULL,
+                         EMS_NOWHERE, "", "the encrypted copy matches the manifest");
+    } else {
+        a->verdict = EMS_VERDICT_DAMAGED;
+        a->error = EMS_MANIFEST_DIGEST;
+        ems_findings_add(findings, EMS_MANIFEST_DIGEST, EMS_SEVERITY_ERROR, a->name, NULL,
+                         EMS_NOWHERE, "Ask the customer which of the two is right.",
+                         "the encrypted copy is not the manifest that lies here");
     }
     return EMS_OK;
 }

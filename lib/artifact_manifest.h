@@ -14,4 +14,12 @@
 int ems_artifact_match(struct ems_artifact *, struct ems_set_digests *,
                        const struct ems_check_options *, size_t first, struct ems_findings *);
 
+/*
+ * The same for the manifest itself, which has proven itself if its level has an end line, and for
+ * an encrypted copy of it ("ems-upload.sha256.gpg"), which must be the same text: who could write
+ * it knew the passphrase. Signatures are noted, not checked. Returns as above.
+ */
+int ems_artifact_match_copy(struct ems_artifact *, const struct ems_check_options *,
+                            struct ems_findings *);
+
 #endif

@@ -7,7 +7,8 @@ echo 'correct horse' >pass
 encrypt 'correct horse' inner.gz "$x" --compress-algo none
 size=$(($(stat -c %s "$x") / 6 + 1))
 encrypt 'correct horse' inner.gz media.gpg --compress-algo none
-echo 'signing key' >key
+echo "ed25519 a_Test $(perl -e 'print pack "C*", 1 .. 32' | base64 | tr -d =)" >key
+chmod 600 key
 base() { # a fresh upload in ./up
     rm -rf up
     mkdir up
@@ -211,6 +212,21 @@ rm "up/$x.part-ac" up/example.org.signing.key
 check 'and the missing ones' 1 ems-check --json -p pass up
 json finding/code manifest-missing
 says "\"resend\":\\[.*$x.part-ac.*$x.part-ab.*$x.part-ad.*signing.key"
+# an encrypted copy of the manifest vouches for it
+rm -rf up && mkdir up
+cp "$x" up/
+ems-manifest create -q up
+encrypt 'correct horse' $m $m.gpg
+check 'an encrypted copy' 0 ems-check -p pass up
+says 'the encrypted copy matches the manifest'
+check 'is no file of the upload' 0 ems-manifest verify up
+says_not 'manifest-extra'
+echo other | encrypt 'correct horse' - $m.gpg
+check 'another copy' 1 ems-check --json -p pass up
+json finding/code manifest-digest
+echo 'a signature' >$m.gpg
+check 'a signature is noted' 0 ems-check -p pass up
+says 'not an encrypted copy of the manifest; not checked'
 # damaged before the checksums were made: sending it again mends nothing
 rm -rf up && mkdir up
 cp "$x" up/
