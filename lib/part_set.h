@@ -8,8 +8,9 @@
 #include "part_files.h"
 #include "parts.h"
 
-#define EMS_PART_MAX_MISSING 100000u /* gaps beyond this are no gaps but names of something else   \
-                                      */
+#define EMS_PART_MAX_MISSING                                                                       \
+    100000u /* gaps beyond this are no gaps but names of something else                            \
+             */
 
 struct ems_part_build {
     struct ems_part_set *set;
@@ -33,6 +34,18 @@ struct ems_part_build {
 int ems_part_build_split(struct ems_part_build *, struct ems_error *);
 /* The same for the files that may be one whole artifact. */
 int ems_part_build_whole(struct ems_part_build *, struct ems_error *);
+
+/* ---- part_choose.c ---- */
+
+/* Append stand-ins for the ranks from `next` up to, not including, `until`; ends early where the
+ * scheme has no more names. */
+int ems_part_add_missing(struct ems_part_set *, uint64_t next, uint64_t until, struct ems_error *);
+/* Append the file as the part of its rank. */
+int ems_part_add_file(struct ems_part_build *, const struct ems_part_file *, enum ems_part_status,
+                      unsigned copies, struct ems_error *);
+/* Append the right one of files[0..n), which are all for one rank. */
+int ems_part_take_rank(struct ems_part_build *, struct ems_part_file *files, size_t n,
+                       struct ems_error *);
 
 /* ---- part_framing.c ---- */
 

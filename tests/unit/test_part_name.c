@@ -122,7 +122,7 @@ static void test_unfinished(void)
 
 static void test_litter(void)
 {
-    static const char *const names[] = {".DS_Store", "._" DB,     "__MACOSX", "Desktop.ini",
+    static const char *const names[] = {".DS_Store", ("._" DB),   "__MACOSX", "Desktop.ini",
                                         "thumbs.db", "plan.gdoc", "~$notes",  "Icon\r"};
     char longest[300];
     struct ems_part_name n;
@@ -175,9 +175,7 @@ static void test_first_bytes(void)
         {"\x1f\x8b\x08\x00", 4, EMS_LOOKS_GZIP},
         {"PK\3\4", 4, EMS_LOOKS_ZIP},
         {"SQLite format 3", 16, EMS_LOOKS_SQLITE},
-        {"\xfd"
-         "7zXZ\0",
-         6, EMS_LOOKS_PACKED},
+        {"\xfd\067zXZ\0", 6, EMS_LOOKS_PACKED},
         {"--\n-- PostgreSQL database dump", 30, EMS_LOOKS_SQL},
         {"\xef\xbb\xbf\r\n <!doctype HTML>", 21, EMS_LOOKS_PAGE},
         {"<html\xc3\xa9>", 8, EMS_LOOKS_PAGE},

@@ -226,6 +226,23 @@ static void test_names(void)
     try_rows(rows, sizeof rows / sizeof rows[0]);
 }
 
+/* Safari unpacks .gz files and keeps their names. */
+static void test_lost_gzip(void)
+{
+    static const char *const here[] = {"."};
+
+    enter();
+    sh("printf '%s\\n' -- '-- PostgreSQL database dump' >customer_db_export.sql.gz; rm whole");
+    ASSERT_CODE(resolve(here, 1), EMS_OK);
+    expect("unpacked", true, "N part-renamed customer_db_export.sql.gz");
+    done();
+    sh("gzip -c customer_db_export.sql.gz >z; mv z customer_db_export.sql.gz");
+    ASSERT_CODE(resolve(here, 1), EMS_OK);
+    expect("packed", true, "");
+    done();
+    leave();
+}
+
 static void test_unfinished(void)
 {
     static const struct row rows[] = {
@@ -613,8 +630,9 @@ static void test_watch(void)
     leave();
 }
 
-EMS_TESTS("part_sets", {"names", test_names}, {"unfinished downloads", test_unfinished},
-          {"sizes and contents", test_sizes}, {"numbering schemes", test_schemes},
-          {"partial lengths", test_partial_lengths}, {"a long chain", test_long_chain},
-          {"parts sent again", test_resent_parts}, {"two uploads", test_two_uploads},
-          {"zips", test_zips}, {"a damaged zip", test_damaged_member}, {"a watcher", test_watch})
+EMS_TESTS("part_sets", {"names", test_names}, {"a lost gzip layer", test_lost_gzip},
+          {"unfinished downloads", test_unfinished}, {"sizes and contents", test_sizes},
+          {"numbering schemes", test_schemes}, {"partial lengths", test_partial_lengths},
+          {"a long chain", test_long_chain}, {"parts sent again", test_resent_parts},
+          {"two uploads", test_two_uploads}, {"zips", test_zips},
+          {"a damaged zip", test_damaged_member}, {"a watcher", test_watch})
