@@ -390,14 +390,13 @@ int ems_tar_next(struct ems_tar *t, const struct ems_tar_member **member, struct
             break;
     if (t->state == ENDED)
         return answer(t, err);
-    if (t->facts.members == 0) { /* the first read: opening looks at the first block */
+    t->header.size = 0;
+    t->header_at = t->state == AT_START ? 0 : position(t);
+    t->member.origin = t->span.size > 0 ? t->span.origin : t->below->origin;
+    if (t->state == AT_START) { /* opening looks at the first block */
         t->state = IN_HEADER;
         rc = archive_read_open(t->archive, t, NULL, feed, NULL);
-    } else {
-        t->header_at = position(t);
     }
-    t->header.size = 0;
-    t->member.origin = t->header_at < t->span_at + t->span.size ? t->span.origin : t->below->origin;
     t->state = IN_HEADER;
     if (rc == ARCHIVE_OK)
         rc = archive_read_next_header(t->archive, &entry);
