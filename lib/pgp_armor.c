@@ -79,10 +79,10 @@ static int check_label(const struct armor *a, const char *label, size_t size, st
     if (a->kind == EMS_PGP_ARMOR_KEYS ? is_key : label_is(label, size, "MESSAGE"))
         return EMS_OK;
     ems_printable(label, size, text, sizeof text);
-    if (size > 8 && memcmp(label, "MESSAGE,", 8) == 0)
+    if (a->kind == EMS_PGP_ARMOR_MESSAGE && size > 8 && memcmp(label, "MESSAGE,", 8) == 0)
         return ems_fail(err, EMS_PGP_UNSUPPORTED, "a message armoured in several parts: \"%s\"",
                         text);
-    if (label_is(label, size, "SIGNED MESSAGE"))
+    if (a->kind == EMS_PGP_ARMOR_MESSAGE && label_is(label, size, "SIGNED MESSAGE"))
         return ems_fail(err, EMS_NOT_ENCRYPTED, "signed text, not encrypted");
     return ems_fail(err, EMS_PGP_NOT_OPENPGP, "armoured \"%s\" where a %s is needed", text,
                     a->kind == EMS_PGP_ARMOR_KEYS ? "key" : "message");
