@@ -3,6 +3,7 @@
 
 #include "artifact_archive.h"
 #include "artifact_manifest.h"
+#include "artifact_sqlite.h"
 #include "artifact_text.h"
 
 #include <stdio.h>
@@ -35,6 +36,8 @@ enum ems_kind ems_kind_of_name(const char *name)
         {"ems-upload.sha256", EMS_KIND_MANIFEST},
     };
 
+    if (ends(name, "-wal") || ends(name, "-shm") || ends(name, "-journal"))
+        return EMS_KIND_UNKNOWN; /* read with the SQLite database that it lies beside */
     for (size_t i = 0; i < sizeof guide / sizeof guide[0]; i++)
         if (begins(name, guide[i].prefix))
             return guide[i].kind;
@@ -361,6 +364,8 @@ static int check_content(struct ems_artifact *a, struct ems_chain *chain,
         return ems_artifact_check_text(a, chain, o, findings, err);
     if (ems_artifact_is_archive(a, chain))
         return ems_artifact_check_archive(a, chain, o, findings, err);
+    if (ems_artifact_is_sqlite(a, chain))
+        return ems_artifact_check_sqlite(a, chain, o, findings, err);
     if (is_dump(a, chain))
         return check_sql(a, chain, o, findings, err);
     return check_unknown(a, chain, o, err);

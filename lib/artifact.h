@@ -78,6 +78,7 @@ struct ems_check_options {
     _Atomic uint64_t *bytes_in;           /* progress; may be NULL */
     ems_tick_fn *tick;                    /* may be NULL */
     void *tick_context;
+    const char *temporary; /* directory for a database that must be unpacked; NULL: /tmp */
     /* Sees every event of a dump; may be NULL. A code other than EMS_OK ends the check with it. */
     int (*watch)(void *context, const struct ems_sql_event *, struct ems_error *);
     void *watch_context;

@@ -1,19 +1,24 @@
 /* artifact_archive.c - see artifact_archive.h */
 #include "artifact_archive.h"
 
+#include "artifact_sqlite.h"
 #include "media_store.h"
 
 /* One row a kind of archive. The order is that in which they are asked to claim a member. */
-static struct ems_walker *open_media_store(struct ems_artifact *a, struct ems_error *err)
+static struct ems_walker *open_media_store(struct ems_artifact *a,
+                                           const struct ems_check_options *o, struct ems_error *err)
 {
+    (void)o;
     return ems_media_store_open(&a->media_ids, err);
 }
 
 static const struct {
     enum ems_kind kind;
-    struct ems_walker *(*open)(struct ems_artifact *, struct ems_error *);
+    struct ems_walker *(*open)(struct ems_artifact *, const struct ems_check_options *,
+                               struct ems_error *);
 } kinds[] = {
     {EMS_KIND_MEDIA_STORE, open_media_store},
+    {EMS_KIND_SQLITE, ems_sqlite_walker_open},
 };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
@@ -52,7 +57,7 @@ static int walk(struct ems_artifact *a, struct ems_tar *tar, const struct ems_ch
     int rc = EMS_OK;
 
     for (size_t i = 0; i < KINDS && rc == EMS_OK; i++) {
-        walkers[i] = kinds[i].open(a, err);
+        walkers[i] = kinds[i].open(a, o, err);
         if (walkers[i] == NULL)
             rc = err->code;
         if (kinds[i].kind == a->kind)

@@ -496,6 +496,7 @@ struct ems_check_options cli_check_options(struct cli *cli)
                                           cli->passphrase_file == NULL && cli->passphrase_fd < 0,
                                       .no_threads = sysconf(_SC_NPROCESSORS_ONLN) < 2,
                                       .manifest = cli->manifest,
+                                      .temporary = getenv("TMPDIR"),
                                       .bytes_in = &cli->bytes_done,
                                       .tick = cli_tick,
                                       .tick_context = cli};

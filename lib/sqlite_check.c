@@ -1,0 +1,391 @@
+/* sqlite_check.c - see sqlite_check.h */
+#include "sqlite_check.h"
+
+#include "bytes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HEADER_SIZE    100u
+#define STEPS_AT_ONCE  20000
+#define STEPS          UINT64_C(100000000) /* budget of any file, in steps of SQLite's machine */
+#define STEPS_PER_PAGE UINT64_C(50000) /* and more for each page: a page holds some hundred cells  \
+                                        */
+
+struct check {
+    const char *path, *artifact;
+    const struct ems_sqlite_options *options;
+    struct ems_findings *findings;
+    struct ems_facts *facts;
+    struct ems_synapse *synapse;
+    struct ems_error *err;
+    uint32_t page_size;
+    uint64_t pages, file_size;
+    bool wal_mode, has_wal;
+    uint64_t steps, budget;
+    sqlite3 *db;
+    bool broken; /* an error was found: no need to look further */
+};
+
+static void find(struct check *c, int code, enum ems_severity severity, const char *advice,
+                 const char *message)
+{
+    ems_findings_add(c->findings, code, severity, c->artifact, NULL, EMS_NOWHERE, advice, "%s",
+                     message);
+    c->broken |= severity == EMS_SEVERITY_ERROR;
+}
+
+/* ---- the file ---- */
+
+static bool has_beside(const struct check *c, const char *suffix, uint8_t *head, size_t size)
+{
+    char path[4096];
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof path, "%s%s", c->path, suffix);
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return false;
+    n = read(fd, head, size);
+    close(fd);
+    return n == (ssize_t)size;
+}
+
+/* A journal is hot as long as its header stands (SQLite file format, section 3). */
+static void check_journals(struct check *c)
+{
+    static const uint8_t magic[8] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+    uint8_t head[8];
+
+    if (has_beside(c, "-journal", head, sizeof head) && memcmp(head, magic, sizeof magic) == 0)
+        find(c, EMS_SQLITE_WAL, EMS_SEVERITY_ERROR, "Stop Synapse, then make the copy again.",
+             "the database was copied in the middle of a transaction: its rollback journal is hot");
+    c->has_wal = has_beside(c, "-wal", head, sizeof head);
+    if (c->wal_mode && !c->has_wal)
+        find(
+            c, EMS_SQLITE_WAL, EMS_SEVERITY_WARNING,
+            "Ask whether Synapse was stopped before the copy; if not, the copy must be made again.",
+            "the database is in WAL mode and there is no -wal file: what was written last may be "
+            "missing");
+}
+
+/* The 100 bytes at the start. Fields are big-endian. */
+static void check_header(struct check *c, const uint8_t *h)
+{
+    char message[160];
+    uint64_t expected;
+    bool counted =
+        ems_be32(h + 24) == ems_be32(h + 92); /* else the count was not kept up to date */
+
+    c->page_size = ems_be16(h + 16) == 1 ? 65536 : ems_be16(h + 16);
+    if (c->page_size < 512 || (c->page_size & (c->page_size - 1)) != 0) {
+        find(c, EMS_SQLITE_CORRUPT, EMS_SEVERITY_ERROR, NULL, "the page size makes no sense");
+        return;
+    }
+    c->wal_mode = h[18] == 2 || h[19] == 2;
+    c->pages = counted ? ems_be32(h + 28) : 0;
+    if (c->pages == 0)
+        c->pages = (c->file_size + c->page_size - 1) / c->page_size;
+    check_journals(c);
+    expected = c->pages * c->page_size;
+    if (c->has_wal || expected == c->file_size)
+        return;
+    snprintf(message, sizeof message, "the file has %llu bytes, but its %llu pages take %llu",
+             (unsigned long long)c->file_size, (unsigned long long)c->pages,
+             (unsigned long long)expected);
+    find(c, EMS_SQLITE_CORRUPT, EMS_SEVERITY_ERROR, NULL, message);
+}
+
+static int check_file(struct check *c)
+{
+    static const char magic[16] = "SQLite format 3";
+    uint8_t header[HEADER_SIZE] = {0};
+    struct stat st;
+    ssize_t n;
+    int fd = open(c->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        int errnum = errno;
+
+        if (fd >= 0)
+            close(fd);
+        return ems_fail_errno(c->err, errnum, "cannot open the database");
+    }
+    c->file_size = (uint64_t)st.st_size;
+    n = pread(fd, header, sizeof header, 0);
+    close(fd);
+    if (n < 0)
+        return ems_fail_errno(c->err, errno, "cannot read the database");
+    if (n == 0)
+        find(c, EMS_SQLITE_CORRUPT, EMS_SEVERITY_ERROR, NULL, "the database file is empty");
+    else if (memcmp(header, magic, sizeof magic) != 0)
+        find(c, EMS_SQLITE_CORRUPT, EMS_SEVERITY_ERROR, NULL, "this is no SQLite database");
+    else if (n < (ssize_t)sizeof header)
+        find(c, EMS_SQLITE_CORRUPT, EMS_SEVERITY_ERROR, NULL, "the database is cut in its header");
+    else
+        check_header(c, header);
+    return EMS_OK;
+}
+
+/* ---- SQLite ---- */
+
+static int on_progress(void *context)
+{
+    struct check *c = context;
+
+    c->steps += STEPS_AT_ONCE;
+    if (c->steps > c->budget)
+        return 1;
+    return c->options->tick != NULL && c->options->tick(c->options->tick_context, c->err) != EMS_OK;
+}
+
+/* A failure of SQLite: ours to report as an error, or a finding about the file. */
+static int judge(struct check *c, int rc)
+{
+    char message[300];
+
+    if (c->err->code != EMS_OK)
+        return c->err->code; /* tick ended it */
+    switch (rc & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return EMS_OK;
+    case SQLITE_NOMEM:
+        return ems_fail_memory(c->err);
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+    case SQLITE_FULL:
+        return ems_fail(c->err, EMS_IO_ERROR, "the database cannot be read: %s",
+                        sqlite3_errstr(rc));
+    case SQLITE_INTERRUPT:
+        snprintf(message, sizeof message,
+                 "the check was given up after %llu steps, more than a sound file of this size "
+                 "takes",
+                 (unsigned long long)c->steps);
+        break;
+    default:
+        snprintf(message, sizeof message, "SQLite cannot read it: %s", sqlite3_errmsg(c->db));
+    }
+    find(c, EMS_SQLITE_CORRUPT, EMS_SEVERITY_ERROR, NULL, message);
+    return EMS_OK;
+}
+
+/* Percent-encodes what has a meaning in a URI. */
+static void uri_of(const char *path, bool immutable, char *out, size_t size)
+{
+    size_t n = (size_t)snprintf(out, size, "file:");
+
+    for (; *path != '\0' && n + 24 < size; path++)
+        n += (size_t)(strchr("?#%", *path) != NULL
+                          ? snprintf(out + n, size - n, "%%%02X", (unsigned char)*path)
+                          : snprintf(out + n, size - n, "%c", *path));
+    if (immutable)
+        snprintf(out + n, size - n, "?immutable=1");
+}
+
+static int open_database(struct check *c)
+{
+    /* With a WAL SQLite must be able to write beside the file; only in a copy of our own. */
+    bool replay = c->has_wal && c->options->private_copy;
+    int flags = SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
+                (replay ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
+    char uri[4096];
+    int rc;
+
+    uri_of(c->path, !replay, uri, sizeof uri);
+    rc = sqlite3_open_v2(uri, &c->db, flags, NULL);
+    if (rc != SQLITE_OK)
+        return judge(c, rc);
+    sqlite3_extended_result_codes(c->db, 1);
+    sqlite3_db_config(c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(c->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    sqlite3_db_config(c->db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL);
+    sqlite3_db_config(c->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+    sqlite3_db_config(c->db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
+    sqlite3_limit(c->db, SQLITE_LIMIT_ATTACHED, 0);
+    sqlite3_limit(c->db, SQLITE_LIMIT_WORKER_THREADS, 0);
+    sqlite3_limit(c->db, SQLITE_LIMIT_EXPR_DEPTH, 100);
+    sqlite3_limit(c->db, SQLITE_LIMIT_SQL_LENGTH, 1 << 20);
+    sqlite3_progress_handler(c->db, STEPS_AT_ONCE, on_progress, c);
+    return judge(c, sqlite3_exec(c->db,
+                                 "PRAGMA mmap_size=0; PRAGMA cache_size=-8000;"
+                                 "PRAGMA cell_size_check=1; PRAGMA locking_mode=EXCLUSIVE;"
+                                 "PRAGMA query_only=1",
+                                 NULL, NULL, NULL));
+}
+
+/* A row for each problem, or one that says "ok". */
+static int check_integrity(struct check *c)
+{
+    const char *sql =
+        c->options->thorough ? "PRAGMA integrity_check(10)" : "PRAGMA quick_check(10)";
+    char first[200] = "", message[300];
+    sqlite3_stmt *statement = NULL;
+    unsigned problems = 0;
+    int rc = sqlite3_prepare_v2(c->db, sql, -1, &statement, NULL);
+
+    while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
+        const char *text = (const char *)sqlite3_column_text(statement, 0);
+
+        if (text != NULL && strcmp(text, "ok") != 0 && problems++ == 0)
+            snprintf(first, sizeof first, "%.180s", text);
+        rc = SQLITE_OK;
+    }
+    sqlite3_finalize(statement);
+    if (problems > 0) {
+        first[strcspn(first, "\n")] = '\0';
+        snprintf(message, sizeof message, "SQLite finds %s%u problems in it, the first: %s",
+                 problems == 10 ? "at least " : "", problems, first);
+        find(c, EMS_SQLITE_CORRUPT, EMS_SEVERITY_ERROR, NULL, message);
+        return EMS_OK;
+    }
+    return judge(c, rc);
+}
+
+/* ---- what Synapse has in it ---- */
+
+/* The first column of the first row as a number. False: no such table, no row. */
+static bool ask(struct check *c, const char *sql, uint64_t *number)
+{
+    sqlite3_stmt *statement = NULL;
+    bool got = false;
+
+    if (!c->broken && c->err->code == EMS_OK &&
+        sqlite3_prepare_v2(c->db, sql, -1, &statement, NULL) == SQLITE_OK) {
+        int rc = sqlite3_step(statement);
+
+        got = rc == SQLITE_ROW;
+        if (got)
+            *number = (uint64_t)sqlite3_column_int64(statement, 0);
+        else
+            judge(c, rc);
+    }
+    sqlite3_finalize(statement);
+    return got;
+}
+
+/* All users but a few are of one server: the first one's. */
+static void ask_server(struct check *c)
+{
+    sqlite3_stmt *statement = NULL;
+    struct ems_synapse *s = c->synapse;
+    const char *name, *colon;
+
+    if (sqlite3_prepare_v2(c->db, "SELECT name FROM users LIMIT 1", -1, &statement, NULL) ==
+            SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW &&
+        (name = (const char *)sqlite3_column_text(statement, 0)) != NULL &&
+        (colon = strchr(name, ':')) != NULL)
+        ems_printable(colon + 1, strlen(colon + 1), s->server_name, sizeof s->server_name);
+    sqlite3_finalize(statement);
+    ask(c,
+        "SELECT count(*) FROM users WHERE substr(name, instr(name, ':')) !="
+        " (SELECT substr(name, instr(name, ':')) FROM users LIMIT 1)",
+        &s->other_servers);
+}
+
+static int read_facts(struct check *c)
+{
+    struct ems_synapse *s = c->synapse;
+    struct ems_facts *f = c->facts;
+    uint64_t events = 0, rooms = 0, version = 0, compat = 0;
+    int rc = EMS_OK;
+
+    s->has_users = ask(c, "SELECT count(*) FROM users", &s->users);
+    s->has_events = ask(c, "SELECT count(*) FROM events", &events);
+    s->has_schema_version = ask(c, "SELECT version FROM schema_version", &version);
+    ask(c, "SELECT compat_version FROM schema_compat_version", &compat);
+    ask(c, "SELECT count(*) FROM rooms", &rooms);
+    ask(c, "SELECT count(*) FROM background_updates", &s->background_updates);
+    s->schema_version = (uint32_t)version;
+    s->compat_version = (uint32_t)compat;
+    if (ems_synapse_is_homeserver(s))
+        ask_server(c);
+    if (c->err->code != EMS_OK)
+        return c->err->code;
+    f->layer = "sqlite";
+    rc = ems_facts_number(f, "page_size", c->page_size, c->err);
+    if (rc == EMS_OK)
+        rc = ems_facts_number(f, "pages", c->pages, c->err);
+    if (rc == EMS_OK)
+        rc = ems_facts_text(f, "journal", c->wal_mode ? "wal" : "delete", c->err);
+    if (rc == EMS_OK && s->server_name[0] != '\0')
+        rc = ems_facts_text(f, "server_name", s->server_name, c->err);
+    if (rc == EMS_OK)
+        rc = ems_facts_number(f, "schema_version", version, c->err);
+    if (rc == EMS_OK)
+        rc = ems_facts_number(f, "users", s->users, c->err);
+    if (rc == EMS_OK)
+        rc = ems_facts_number(f, "events", events, c->err);
+    if (rc == EMS_OK)
+        rc = ems_facts_number(f, "rooms", rooms, c->err);
+    if (rc == EMS_OK)
+        rc = ems_facts_number(f, "background_updates", s->background_updates, c->err);
+    snprintf(f->summary, sizeof f->summary,
+             "SQLite, %llu pages of %u bytes, %llu events, %llu rooms",
+             (unsigned long long)c->pages, c->page_size, (unsigned long long)events,
+             (unsigned long long)rooms);
+    return rc;
+}
+
+static void judge_synapse(struct check *c)
+{
+    const struct ems_synapse *s = c->synapse;
+    char message[600];
+
+    if (c->broken)
+        return;
+    if (!ems_synapse_is_homeserver(s)) {
+        find(c, EMS_SQLITE_NOT_SYNAPSE, EMS_SEVERITY_WARNING, NULL,
+             "this is a sound database, but not Synapse's: no tables users, events and "
+             "schema_version");
+        return;
+    }
+    if (s->background_updates > 0) {
+        snprintf(message, sizeof message,
+                 "%llu background updates were not finished when Synapse was stopped",
+                 (unsigned long long)s->background_updates);
+        find(c, EMS_SYNAPSE_BACKGROUND_UPDATES, EMS_SEVERITY_WARNING,
+             "synapse_port_db refuses such a database: it must be started once more.", message);
+    }
+    if (s->other_servers > 0) {
+        snprintf(message, sizeof message, "%llu users are not of %s but of another server",
+                 (unsigned long long)s->other_servers, s->server_name);
+        find(c, EMS_SYNAPSE_SERVER_NAME, EMS_SEVERITY_WARNING, NULL, message);
+    }
+}
+
+int ems_sqlite_check(const char *path, const char *artifact,
+                     const struct ems_sqlite_options *options, struct ems_findings *findings,
+                     struct ems_facts *facts, struct ems_synapse *synapse, struct ems_error *err)
+{
+    struct check c = {.path = path,
+                      .artifact = artifact,
+                      .options = options,
+                      .findings = findings,
+                      .facts = facts,
+                      .synapse = synapse,
+                      .err = err};
+    int rc = check_file(&c);
+
+    if (rc != EMS_OK || c.broken)
+        return rc;
+    c.budget = STEPS + STEPS_PER_PAGE * c.pages;
+    rc = open_database(&c);
+    if (rc == EMS_OK && !c.broken)
+        rc = check_integrity(&c);
+    if (rc == EMS_OK && !c.broken)
+        rc = read_facts(&c);
+    if (rc == EMS_OK)
+        judge_synapse(&c);
+    sqlite3_close(c.db);
+    return rc;
+}

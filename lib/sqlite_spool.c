@@ -1,0 +1,95 @@
+/* sqlite_spool.c - a private directory for a database; see sqlite_check.h */
+#include "sqlite_check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const suffixes[] = {"", "-wal", "-journal", "-shm"};
+
+struct ems_sqlite_spool {
+    int fds[EMS_SQLITE_FILES]; /* -1: not made */
+    size_t directory_size;     /* length of the directory in path */
+    char path[];               /* of the database */
+};
+
+/*
+ * Why a directory and not a file without a name: SQLite opens paths, and /proc/self/fd is closed to
+ * a process that, like our tools, may not be dumped.
+ */
+struct ems_sqlite_spool *ems_sqlite_spool_open(const char *parent, struct ems_error *err)
+{
+    static const char directory[] = "/ems-sqlite-XXXXXX", name[] = "/homeserver.db";
+    size_t size = strlen(parent) + sizeof directory + sizeof name + 16;
+    struct ems_sqlite_spool *spool = malloc(sizeof *spool + size);
+
+    if (spool == NULL) {
+        ems_fail_memory(err);
+        return NULL;
+    }
+    for (int i = 0; i < EMS_SQLITE_FILES; i++)
+        spool->fds[i] = -1;
+    spool->directory_size = (size_t)snprintf(spool->path, size, "%s%s", parent, directory);
+    if (mkdtemp(spool->path) == NULL) { /* mode 0700 */
+        ems_fail_errno(err, errno, "cannot make a directory in %s to unpack the database", parent);
+        free(spool);
+        return NULL;
+    }
+    strcat(spool->path, name);
+    return spool;
+}
+
+static void path_of(const struct ems_sqlite_spool *spool, size_t file, char *out, size_t size)
+{
+    snprintf(out, size, "%s%s", spool->path, suffixes[file]);
+}
+
+int ems_sqlite_spool_write(struct ems_sqlite_spool *spool, enum ems_sqlite_file file,
+                           const void *data, size_t size, struct ems_error *err)
+{
+    const char *at = data;
+    char path[4096];
+
+    path_of(spool, file, path, sizeof path);
+    if (spool->fds[file] < 0)
+        spool->fds[file] = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (spool->fds[file] < 0)
+        return ems_fail_errno(err, errno, "cannot make %s", path);
+    while (size > 0) {
+        ssize_t n = write(spool->fds[file], at, size);
+
+        if (n < 0 && errno != EINTR)
+            return ems_fail_errno(err, errno, "cannot unpack the database to %s", path);
+        if (n > 0) {
+            at += n;
+            size -= (size_t)n;
+        }
+    }
+    return EMS_OK;
+}
+
+const char *ems_sqlite_spool_path(const struct ems_sqlite_spool *spool)
+{
+    return spool->path;
+}
+
+void ems_sqlite_spool_free(struct ems_sqlite_spool *spool)
+{
+    char path[4096];
+
+    if (spool == NULL)
+        return;
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        path_of(spool, i, path, sizeof path);
+        unlink(path);
+    }
+    for (int i = 0; i < EMS_SQLITE_FILES; i++)
+        if (spool->fds[i] >= 0)
+            close(spool->fds[i]);
+    spool->path[spool->directory_size] = '\0';
+    rmdir(spool->path);
+    free(spool);
+}
