@@ -33,6 +33,8 @@ struct ems_tar {
     /* The raw headers of the current member. */
     struct ems_buf header;
     uint64_t header_at; /* offset of header.data[0] */
+    uint64_t stored;    /* bytes of data that follow, as the headers say */
+    uint64_t data_end;  /* offset behind them and their padding */
 
     struct ems_tar_member member;
     struct ems_tar_facts facts;
@@ -211,8 +213,9 @@ static uint64_t stored_size(const uint8_t *block)
     return size;
 }
 
-/* Does a pax record that names something hold a NUL? Records are "LENGTH KEY=VALUE\n". */
-static bool pax_hides_nul(const uint8_t *data, size_t size)
+/* What is of interest in a pax header: the data's size if it stands there, and NULs in names. The
+ * records are "LENGTH KEY=VALUE\n". */
+static void look_at_pax(struct ems_tar *t, const uint8_t *data, size_t size)
 {
     static const char *const names[] = {"path=", "linkpath=", "GNU.sparse.name="};
 
@@ -222,17 +225,26 @@ static bool pax_hides_nul(const uint8_t *data, size_t size)
         for (; i < size && data[i] >= '0' && data[i] <= '9' && length <= size; i++)
             length = length * 10 + (unsigned)(data[i] - '0');
         if (i == size || data[i] != ' ' || length <= i + 1 || length > size)
-            return false; /* libarchive has its own opinion of what follows */
+            return; /* libarchive has its own opinion of what follows */
         i++;
         for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
             if (length - i > strlen(names[k]) &&
                 memcmp(data + i, names[k], strlen(names[k])) == 0 &&
                 memchr(data + i, '\0', length - i) != NULL)
-                return true;
+                t->member.hidden_nul = true;
+        if (length - i > 5 && memcmp(data + i, "size=", 5) == 0) {
+            t->stored = 0;
+            for (i += 5; i < length && data[i] >= '0' && data[i] <= '9'; i++)
+                t->stored = t->stored * 10 + (unsigned)(data[i] - '0');
+        }
         data += length;
         size -= length;
     }
-    return false;
+}
+
+static uint64_t padded(uint64_t size)
+{
+    return (size + EMS_TAR_BLOCK - 1) / EMS_TAR_BLOCK * EMS_TAR_BLOCK;
 }
 
 /*
@@ -245,26 +257,27 @@ static const uint8_t *look_at_headers(struct ems_tar *t)
     size_t left = t->header.size;
 
     t->member.hidden_nul = false;
+    t->stored = EMS_NOWHERE;
     while (left >= EMS_TAR_BLOCK) {
-        uint64_t size = stored_size(data), padded;
+        uint64_t size = stored_size(data);
         char flag = (char)data[156];
 
-        if (strchr("xXgLKV", flag) == NULL || flag == '\0')
+        if (flag == '\0' || strchr("xXgLKV", flag) == NULL) {
+            if (t->stored == EMS_NOWHERE)
+                t->stored = size;
             return data;
+        }
         left -= EMS_TAR_BLOCK;
         data += EMS_TAR_BLOCK;
-        if (size > left)
+        if (size > left || padded(size) > left)
             break;
         if (flag == 'x' || flag == 'X')
-            t->member.hidden_nul |= pax_hides_nul(data, (size_t)size);
+            look_at_pax(t, data, (size_t)size);
         if (flag == 'L' || flag == 'K') /* the name ends in NULs, and has none inside */
             t->member.hidden_nul |= strnlen((const char *)data, (size_t)size) <
                                     without_trailing_zeros(data, (size_t)size);
-        padded = (size + EMS_TAR_BLOCK - 1) / EMS_TAR_BLOCK * EMS_TAR_BLOCK;
-        if (padded > left)
-            break;
-        data += padded;
-        left -= (size_t)padded;
+        data += padded(size);
+        left -= (size_t)padded(size);
     }
     return NULL;
 }
@@ -314,10 +327,14 @@ static int take_member(struct ems_tar *t, struct archive_entry *entry)
     m->offset = t->header_at;
     /* Readers disagree on whether these bytes are skipped or are headers: no honest tar has them.
      */
-    if (m->type != EMS_TAR_FILE && m->type != EMS_TAR_OTHER && stored_size(header) > 0)
+    if (m->type != EMS_TAR_FILE && m->type != EMS_TAR_OTHER && t->stored > 0)
         return fail(t, EMS_TAR_CORRUPT, "member %llu is no file, but claims %llu bytes of data",
-                    (unsigned long long)t->facts.members + 1,
-                    (unsigned long long)stored_size(header));
+                    (unsigned long long)t->facts.members + 1, (unsigned long long)t->stored);
+    /* Data begins behind its header; old GNU sparse maps go on in blocks between the two. */
+    t->data_end = m->flag == 'S'
+                      ? position(t)
+                      : t->header_at + (uint64_t)(header - t->header.data) + EMS_TAR_BLOCK;
+    t->data_end += padded(t->stored);
     t->facts.members++;
     if (m->type == EMS_TAR_FILE) {
         t->facts.files++;
@@ -411,15 +428,14 @@ int ems_tar_next(struct ems_tar *t, const struct ems_tar_member **member, struct
     return answer(t, err);
 }
 
-/* All bytes of the member were lent. Were they all that is stored of it? */
+/* All bytes of the member were lent. Were they all that is stored of it? Where a map of holes says
+ * less than the header, libarchive would take the rest for headers. */
 static int end_member(struct ems_tar *t)
 {
-    uint64_t before = position(t);
-
     if (archive_read_data_skip(t->archive) < ARCHIVE_WARN)
         return t->error.code != EMS_OK ? t->verdict : fail_archive(t);
-    if (position(t) != before || t->position != t->member.size)
-        return fail(t, EMS_TAR_CORRUPT, "member %llu: its size and its map of holes disagree",
+    if (position(t) != t->data_end || t->position != t->member.size)
+        return fail(t, EMS_TAR_CORRUPT, "member %llu: its size is not that of its data",
                     (unsigned long long)t->facts.members);
     t->state = AT_DATA_END;
     return EMS_END;
