@@ -103,7 +103,8 @@ static size_t read_id(const struct part *parts, size_t count, bool url_cache, ch
         n = snprintf(text, sizeof text, "%.2s%.2s%.*s", parts[0].text, parts[1].text,
                      (int)parts[2].size, parts[2].text);
     }
-    if (n < 0 || (size_t)n >= sizeof text)
+    /* No id goes on with a dot; what macOS leaves beside each file does ("._NAME"). */
+    if (n < 0 || (size_t)n >= sizeof text || parts[used - 1].text[0] == '.')
         return 0;
     memcpy(id, text, (size_t)n + 1);
     return used;

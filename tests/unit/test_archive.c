@@ -168,6 +168,7 @@ static void test_store_paths(void)
         {"local_content/Ab/Cd", EMS_STORE_LOCAL, 0, false, true, ""},
         {"local_content/Abc/Cd/e", EMS_STORE_LOCAL, 0, false, true, ""},
         {"local_content/Ab/Cd/e/f", EMS_STORE_LOCAL, 0, false, true, ""},
+        {"local_content/Ab/Cd/._efgh", EMS_STORE_LOCAL, 0, false, true, ""},
         {"local_content/.DS_Store", EMS_STORE_LOCAL, 0, false, true, ""},
         {"local_content/Ab/Cd/e f", EMS_STORE_LOCAL, 0, true, false, "AbCde f"},
         {"local_content", -1, 0, false, true, ""},
