@@ -279,6 +279,18 @@ static void set_aside(struct collecting *c, const char *name)
         snprintf(c->first_litter, sizeof c->first_litter, "%s", name);
 }
 
+/* A piece of Synapse's configuration as Debian lays it out: conf.d/NAME.yaml. */
+static bool is_setting(const char *path)
+{
+    static const char folder[] = "/conf.d", ending[] = ".yaml";
+    const char *name = strrchr(path, '/');
+    size_t n = strlen(path);
+
+    return name != NULL && (size_t)(name - path) >= sizeof folder - 1 &&
+           memcmp(name - (sizeof folder - 1), folder, sizeof folder - 1) == 0 &&
+           strcmp(path + n - (sizeof ending - 1), ending) == 0;
+}
+
 /* A regular file (or a link to one) at path. */
 static int take_file(struct collecting *c, const char *path, const char *base, int depth,
                      const struct stat *st, struct ems_error *err)
@@ -309,7 +321,7 @@ static int take_file(struct collecting *c, const char *path, const char *base, i
         }
     }
     /* Deep in the folders of an export or a media store only what is meant for us counts. */
-    if (depth > 0 && !name.known && !ems_part_name_is_archive(base))
+    if (depth > 0 && !name.known && !ems_part_name_is_archive(base) && !is_setting(path))
         return EMS_OK;
     if (!wanted(c, name.artifact))
         return EMS_OK;

@@ -1,0 +1,158 @@
+# ems-check on configuration, signing key and SQLite homeserver, and on what an upload's artifacts
+# say about each other.
+source "$(dirname "$0")/lib.sh"
+
+seed=$(printf 'TEST KEY OF A SAMPLE HOMESERVER!' | base64 | tr -d =)
+other=$(printf 'ANOTHER KEY, OF A TEST, NOT USED' | base64 | tr -d =)
+printf '\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20TEST KEY OF A SAMPLE HOMESERVER!' >key.der
+
+# A dump of two events; the first is signed with openssl over what redaction leaves of it.
+dump() { # KEY-ID
+    local signed sig
+    signed='{"auth_events":[],"content":{},"depth":2,"hashes":{},"origin_server_ts":1700000000000,"prev_events":[],"room_id":"!r:example.org","sender":"@al:example.org","type":"m.room.message"}'
+    printf %s "$signed" >message
+    sig=$(openssl pkeyutl -sign -keyform DER -inkey key.der -rawin -in message | base64 -w 0 | tr -d =)
+    cat <<SQL
+--
+-- PostgreSQL database dump
+--
+
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+
+CREATE TABLE public.devices (user_id text, device_id text);
+CREATE TABLE public.event_json (event_id text, room_id text, internal_metadata text, json text);
+CREATE TABLE public.events (event_id text);
+CREATE TABLE public.schema_version (version integer);
+CREATE TABLE public.users (name text);
+
+COPY public.devices (user_id, device_id) FROM stdin;
+@al:example.org	A
+\\.
+
+COPY public.event_json (event_id, room_id, internal_metadata, json) FROM stdin;
+\$a	!r:example.org	{}	${signed/\"content\":\{\}/\"content\":\{\"body\":\"hi \\\\u00fc\"\},\"signatures\":\{\"example.org\":\{\"$1\":\"$sig\"\}\},\"unsigned\":\{\"age_ts\":1\}}
+\$b	!r:example.org	{}	{"sender":"@eve:other.net","type":"m.room.message","origin_server_ts":1800000000000,"signatures":{"other.net":{"ed25519:x":"y"}}}
+\\.
+
+COPY public.events (event_id) FROM stdin;
+\\.
+
+COPY public.schema_version (version) FROM stdin;
+94
+\\.
+
+COPY public.users (name) FROM stdin;
+@al:example.org
+\\.
+
+--
+-- PostgreSQL database dump complete
+--
+
+SQL
+}
+mkdir good
+dump ed25519:a_1 >good/customer_db_export.sql
+cat >good/homeserver.yaml <<END
+server_name: example.org
+database: {name: psycopg2, args: {password: SeCrEt}}
+signing_key_path: /data/example.org.signing.key
+macaroon_secret_key: SeCrEt0123456789
+registration_shared_secret: SeCrEt
+form_secret: SeCrEt
+password_config: {pepper: SeCrEt-pepper}
+END
+echo "ed25519 a_1 $seed" >good/example.org.signing.key
+chmod 600 good/*
+
+check 'all fits' 0 ems-check good
+says '^homeserver.yaml: verified'
+says '^example.org.signing.key: verified'
+says 'example.org, psycopg2, password pepper set \(13 characters\)'
+says 'ed25519:a_1, public key [A-Za-z0-9+/]{43}$'
+says 'this key signed the newest events: 1 signatures of ed25519:a_1 verified'
+says_not 'warning: .*(config|key)-'
+says_not SeCrEt
+check 'json' 0 ems-check --json good
+says_not SeCrEt
+says_not "$seed"
+json artifact/layers/0/macaroon_secret_key 'set (16 characters)'
+json artifact/layers/0/signing_key 'from a file'
+json artifact/layers/0/key_id ed25519:a_1
+json artifact/kind signing-key
+check 'the name that was asked for' 0 ems-check --server-name example.org good
+
+# One thing after the other made wrong.
+wrong() { # NAME STATUS CODE PATTERN COMMAND-IN-DIRECTORY [OPTION...]
+    rm -rf d && cp -rp good d && (cd d && eval "$5")
+    check "$1" "$2" ems-check "${@:6}" d
+    says "$4.*\[$3\]"
+    says_not SeCrEt
+}
+wrong 'no configuration' 0 config-missing 'no homeserver.yaml' 'rm homeserver.yaml'
+wrong 'no key' 0 config-missing 'no signing key in the upload; ed25519:a_1 is needed' 'rm *.key'
+wrong 'key file not sent' 0 config-missing 'signing_key_path names /data/example.org.signing.key' 'rm *.key'
+wrong 'secret file not sent' 0 config-missing 'turn_shared_secret_path names /x/turn' 'echo "turn_shared_secret_path: /x/turn" >>homeserver.yaml'
+wrong 'not YAML' 1 config-malformed 'line 8: ' 'echo "form_secret: SeCrEt: x" >>homeserver.yaml'
+wrong 'both forms of a secret' 1 config-malformed 'form_secret and the same with _path' 'echo "form_secret_path: /x" >>homeserver.yaml'
+wrong 'placeholder' 0 config-malformed 'form_secret is still a placeholder' 'sed -i "s/^form_secret.*/form_secret: CHANGEME/" homeserver.yaml'
+wrong 'another server in the configuration' 1 config-server-name 'the database is of example.org, but the configuration says example.com' 'sed -i s/example.org/example.com/ homeserver.yaml'
+wrong 'no server name' 1 config-server-name 'server_name is not set' 'sed -i 1d homeserver.yaml; mv homeserver.yaml x; sed "1i pid_file: x" x >homeserver.yaml; rm x'
+wrong 'another server asked for' 1 config-server-name 'the configuration is of example.org, but --server-name says a.b' : --server-name a.b
+wrong 'another server, no configuration' 1 synapse-server-name 'the database is of example.org, but --server-name says a.b' 'rm homeserver.yaml' --server-name a.b
+wrong 'SQLite in the configuration' 1 config-malformed 'the server uses SQLite, but' 'sed -i s/psycopg2/sqlite3/ homeserver.yaml'
+wrong 'S3' 0 config-malformed 'media may live in S3' 'echo "media_storage_providers: [{module: s3}]" >>homeserver.yaml'
+wrong 'a broken key' 1 key-malformed 'line 1: the key is not 43 characters' 'sed -i s/.$// *.key'
+wrong 'another key' 1 key-mismatch 'signed with ed25519:a_1, but this is ed25519:a_2' 'sed -i s/a_1/a_2/ *.key'
+wrong 'another key of that name' 1 key-mismatch 'did not sign them' "echo 'ed25519 a_1 $other' >*.key"
+wrong 'key of another server by its name' 0 key-mismatch 'by its name this is not the key' 'mv *.key example.com.signing.key'
+wrong 'key for everybody to read' 0 key-malformed 'can be read by every user' 'chmod 644 *.key'
+wrong 'key with line ends of Windows' 0 key-malformed 'CR LF' 'sed -i "s/$/\r/" *.key'
+check 'resend' 1 ems-check --json d/../good --server-name a.b
+json summary/resend homeserver.yaml
+
+rm -rf d && cp -rp good d && mkdir d/conf.d && mv d/homeserver.yaml d/conf.d/ && (
+    cd d/conf.d && grep -v '^server_name' homeserver.yaml >../homeserver.yaml
+    rm homeserver.yaml
+    echo 'server_name: example.org' >server_name.yaml
+)
+check 'Debian: the name in a file of its own' 0 ems-check d
+says_not 'server_name is not set'
+says '^server_name.yaml: verified'
+rm -rf d && cp -rp good d && echo 'repo: {bindAddress: 127.0.0.1}' >d/media-repo.yaml
+check "another program's YAML" 0 ems-check d
+says '^media-repo.yaml: unchecked'
+rm -rf d && cp -rp good d && echo "signing_key: ed25519 a_1 $seed" >>d/homeserver.yaml && rm d/*.key
+check 'the key in the configuration' 0 ems-check d
+says 'this key signed the newest events'
+says_not "$seed"
+echo 'correct horse' >pass
+rm -rf d && cp -rp good d && (cd d && encrypt 'correct horse' homeserver.yaml homeserver.yaml.gpg &&
+    encrypt 'correct horse' example.org.signing.key example.org.signing.key.gpg && rm homeserver.yaml ./*.key)
+check 'encrypted' 0 ems-check -p pass d
+says 'this key signed the newest events'
+
+# SQLite: what is there that is none
+mkdir db
+echo hello >db/homeserver.db
+check 'no database' 1 ems-check db/homeserver.db
+says 'this is no SQLite database .sqlite-corrupt'
+: >db/homeserver.db
+check 'an empty file' 3 ems-check db/homeserver.db
+says 'part-empty'
+gzip -c </dev/null >db/homeserver.db.gz
+check 'an empty database' 1 ems-check db/homeserver.db.gz
+says 'the database file is empty .sqlite-corrupt'
+echo hello >db/homeserver.db
+tar -czf homeserver.db.tar.gz db/homeserver.db
+TMPDIR=$work check 'no database in an archive' 1 ems-check homeserver.db.tar.gz
+says 'this is no SQLite database .sqlite-corrupt'
+says 'unpacked, not encrypted, to a private directory'
+absent 'ems-sqlite-*'
+mkdir nowhere && rmdir nowhere
+TMPDIR=$work/nowhere check 'no place to unpack' 75 ems-check homeserver.db.tar.gz
+says 'nowhere'
+
+finish config
