@@ -1,4 +1,9 @@
-/* archive_walk.c - see archive_walk.h */
+/*
+ * archive_walk.c - see archive_walk.h
+ *
+ * Members that the policy refuses are offered to no walker: an archive of such is refused for its
+ * names, and what it might have been is not guessed at.
+ */
 #include "archive_walk.h"
 
 #include "bytes.h"

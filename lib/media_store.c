@@ -1,4 +1,10 @@
-/* media_store.c - see media_store.h */
+/*
+ * media_store.c - see media_store.h
+ *
+ * Claimed is every file below one of the six top directories that Synapse has. Whether Synapse
+ * would ever look at it there is the second question: a backup may hold what editors, file managers
+ * and other systems left behind, which is reported but harms nobody.
+ */
 #include "media_store.h"
 
 #include "report.h"
@@ -110,6 +116,7 @@ static size_t read_id(const struct part *parts, size_t count, bool url_cache, ch
     return used;
 }
 
+/* Do the parts below the top directory have the shape that Synapse gives them? */
 static bool fits(enum ems_store_class class, const struct part *parts, size_t count, char *id)
 {
     bool remote = class == EMS_STORE_REMOTE || class == EMS_STORE_REMOTE_THUMBNAIL;
@@ -127,6 +134,8 @@ static bool fits(enum ems_store_class class, const struct part *parts, size_t co
     return !thumbnail || is_thumbnail(parts[used], remote);
 }
 
+/* One pass: before a top directory was found its components are prefix, after that they are parts.
+ */
 bool ems_store_path_read(const char *path, struct ems_store_path *out)
 {
     struct part parts[MAX_PARTS];
@@ -172,6 +181,7 @@ static void note_example(struct example *e, const char *path)
         ems_printable(path, strlen(path), e->first, sizeof e->first);
 }
 
+/* Sizes are in the headers: a store's bytes need not be looked at (the archive proves them). */
 static int store_begin(struct ems_walker *walker, const struct ems_tar_member *m, bool *claimed,
                        struct ems_error *err)
 {
@@ -203,7 +213,7 @@ static int store_begin(struct ems_walker *walker, const struct ems_tar_member *m
     s->bytes[at.class] += m->size;
     if (at.id[0] == '\0')
         return EMS_OK;
-    if (m->type == EMS_TAR_HARDLINK)
+    if (m->type == EMS_TAR_HARDLINK) /* tar stores a file's second name without its size */
         s->hard_links++;
     else if (m->size == 0 && at.class == EMS_STORE_LOCAL)
         s->empty++;
@@ -214,6 +224,8 @@ static int store_begin(struct ems_walker *walker, const struct ems_tar_member *m
     return ems_media_ids_add(s->ids, &id, err);
 }
 
+/* Two stores in one archive are an error, for nobody could say which one counts. The rest is
+ * advice: what is missing for certain shows when the ids are compared with the dump. */
 static void report(const struct media_store *s, const char *artifact, struct ems_findings *findings)
 {
     if (s->strays.count > 0)

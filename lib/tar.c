@@ -1,4 +1,18 @@
-/* tar.c - see tar.h. libarchive reads the format; its own verdicts are not relied on. */
+/*
+ * tar.c - see tar.h. libarchive reads the format; its verdicts are not relied on.
+ *
+ * It pulls bytes through a callback (feed), and lends a file's bytes straight out of the span that
+ * the callback lent to it, so nothing is copied but headers. All that passes is watched on the way:
+ *
+ * - the offset behind the last byte that is not zero, which tells at the end whether anything but
+ *   zeros came after the last member, and how much came at all;
+ * - the raw headers of each member, for what libarchive does not hand out: the type byte, NULs
+ *   behind a name, the size as it is stored.
+ *
+ * archive_filter_bytes(a, 0) is the offset of the next byte that libarchive has not consumed, and
+ * archive_read_header_position that of the last header it looked for (libarchive 3.6:
+ * archive_read.c, archive_read_support_format_tar.c). They are how the two views are tied together.
+ */
 #include "tar.h"
 
 #include "bytes.h"
@@ -79,6 +93,7 @@ static int answer(const struct ems_tar *t, struct ems_error *err)
 
 /* ---- the bytes that pass ---- */
 
+/* A word at a time: an archive of zeros is watched at memory speed, others at no cost. */
 static size_t without_trailing_zeros(const uint8_t *data, size_t size)
 {
     uint64_t word;
@@ -94,7 +109,12 @@ static size_t without_trailing_zeros(const uint8_t *data, size_t size)
     return size;
 }
 
-/* Keep the raw header bytes of the current span up to the offset `end`. */
+/*
+ * Keep the raw header bytes of the current span up to the offset `end`. Called before the span goes
+ * (everything in it after header_at is header still) and when libarchive has read the header. The
+ * limit is on all headers of a member together: libarchive bounds each of them, at 1 MiB, and how
+ * many may follow each other.
+ */
 static int keep_header(struct ems_tar *t, uint64_t end)
 {
     uint64_t from = t->header_at + t->header.size;
@@ -155,7 +175,8 @@ static la_ssize_t feed(struct archive *archive, void *context, const void **buff
     return ARCHIVE_FATAL;
 }
 
-/* libarchive gave up. Why: the stage below, a missing rest, or the bytes themselves. */
+/* libarchive gave up, and not for a failure below. It asks for no byte that it does not need, so
+ * once it has been told of the end, what it misses lies behind it; else the bytes are at fault. */
 static int fail_archive(struct ems_tar *t)
 {
     const char *why = archive_error_string(t->archive);
@@ -173,6 +194,7 @@ static int fail_archive(struct ems_tar *t)
                 ems_printable_text(why, strlen(why), shown, sizeof shown));
 }
 
+/* Of the next byte that libarchive has not consumed. */
 static uint64_t position(const struct ems_tar *t)
 {
     return (uint64_t)archive_filter_bytes(t->archive, 0);
@@ -282,6 +304,8 @@ static const uint8_t *look_at_headers(struct ems_tar *t)
     return NULL;
 }
 
+/* libarchive takes types that it does not know for regular files: continued files of multi-volume
+ * archives ('M'), directory dumps ('D'), and whatever vendors thought of. They are not. */
 static enum ems_tar_type type_of(struct archive_entry *entry, char flag)
 {
     if (strchr("01257S", flag) == NULL && flag != '\0')
@@ -300,6 +324,8 @@ static enum ems_tar_type type_of(struct archive_entry *entry, char flag)
     }
 }
 
+/* A header was read: what libarchive and the raw bytes say of the member, and whether they agree.
+ */
 static int take_member(struct ems_tar *t, struct archive_entry *entry)
 {
     struct ems_tar_member *m = &t->member;
@@ -349,7 +375,11 @@ static int take_member(struct ems_tar *t, struct archive_entry *entry)
 
 /* ---- the end ---- */
 
-/* libarchive sees no more members: are both end blocks there, and nothing else? */
+/*
+ * libarchive sees no more members, because of a block of zeros or because the bytes ran out. Where
+ * it looked for a header at last, two blocks of zeros must begin and nothing else follow (GNU tar
+ * fills its last record with zeros, 20 blocks by default). Pulls to the end of the stage below.
+ */
 static int prove_end(struct ems_tar *t)
 {
     uint64_t members_end = (uint64_t)archive_read_header_position(t->archive), total;
@@ -441,7 +471,8 @@ static int end_member(struct ems_tar *t)
     return EMS_END;
 }
 
-/* The next block from libarchive into `waiting`. */
+/* The next block from libarchive into `waiting`. Blocks of one file may leave holes between them,
+ * but never go back and never past the size. */
 static int pull_block(struct ems_tar *t)
 {
     la_int64_t at = 0;
@@ -465,6 +496,7 @@ static int pull_block(struct ems_tar *t)
     return EMS_OK;
 }
 
+/* Zeros up to the waiting block. What an archive may grow by this way is limited. */
 static int lend_hole(struct ems_tar *t, struct ems_span *span)
 {
     uint64_t size = t->waiting_at - t->position;

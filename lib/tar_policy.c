@@ -1,4 +1,10 @@
-/* tar_policy.c - see tar_policy.h */
+/*
+ * tar_policy.c - see tar_policy.h
+ *
+ * Paths are looked at component by component, as a kernel would walk them: empty ones and "." are
+ * passed over. Names seen are kept as 64-bit hashes: among a million members the chance that two
+ * different names fall together is one in 30 millions, and all it costs is a wrong finding.
+ */
 #include "tar_policy.h"
 
 #include "bytes.h"
@@ -70,6 +76,7 @@ static bool stays_inside(const char *path, size_t depth)
     return true;
 }
 
+/* Directories and name that a path goes down by. */
 static size_t depth_of(const char *path)
 {
     size_t depth = 0;
@@ -130,6 +137,7 @@ size_t ems_tar_clean_path(const char *path, char *out)
 
 /* ---- names seen ---- */
 
+/* Spreads each bit over the word (multiply and shift; the constant is odd and of no pattern). */
 static uint64_t mix(uint64_t x)
 {
     x ^= x >> 32;
@@ -153,6 +161,7 @@ static uint64_t hash_name(const uint64_t key[2], const char *name, size_t size)
     return mix((hash ^ word) + key[1]);
 }
 
+/* Twice the slots; at most half of them are in use, so that searching ends soon. */
 static int grow(struct ems_tar_policy *p, struct ems_error *err)
 {
     size_t count = p->slot_count > 0 ? 2 * p->slot_count : 1024;
@@ -185,7 +194,7 @@ static int remember(struct ems_tar_policy *p, const char *name, size_t size, boo
     *again = false;
     if (hash < 2)
         hash += 2;
-    if (2 * p->used >= p->slot_count) {
+    if (2 * p->used >= p->slot_count) { /* memory has a bound: later names go unwatched */
         if (p->used >= EMS_TAR_MAX_WATCHED)
             return EMS_OK;
         if (grow(p, err) != EMS_OK)
@@ -238,6 +247,7 @@ static const struct {
      "Make the archive again, into a new file; tar -r and tar -u keep the old members."},
 };
 
+/* Of each kind the first few by name, the others only counted. */
 static void complain(struct ems_tar_policy *p, enum complaint what, const struct ems_tar_member *m,
                      const char *why)
 {

@@ -1,4 +1,14 @@
-/* unpack.c - see unpack.h */
+/*
+ * unpack.c - see unpack.h
+ *
+ * No path is ever given to the kernel whole: each name is opened from its directory's descriptor
+ * with O_NOFOLLOW, so that neither ".." nor a link can lead away, whatever the checks before have
+ * missed. Our directory is fresh and only ours (0700), and no symbolic link is made in it.
+ *
+ * The commit goes in two passes over what was unpacked, first looking whether every place is free,
+ * then moving. What does not exist yet moves as a whole, with all that is below it: the usual case
+ * is one rename.
+ */
 #include "unpack.h"
 
 #include "bytes.h"
@@ -87,6 +97,7 @@ static int enter_parent(struct ems_unpack *u, const char *path, const char **nam
 
 /* ---- open ---- */
 
+/* Our directory in the target, with a name that nobody has yet. */
 static bool make_top(struct ems_unpack *u)
 {
     uint64_t random;
@@ -170,6 +181,7 @@ static int tick(const struct ems_unpack *u, struct ems_error *err)
     return u->o->tick != NULL ? u->o->tick(u->o->tick_context, err) : EMS_OK;
 }
 
+/* O_EXCL: nothing that was unpacked before is written to again. */
 static int unpack_file(struct ems_unpack *u, struct ems_tar *tar, const struct ems_tar_member *m,
                        const char *name, const char *shown, struct ems_error *err)
 {
@@ -241,6 +253,7 @@ static int refuse_unsafe(const struct ems_tar_member *m, const char *shown, stru
     return EMS_OK;
 }
 
+/* The first pass has judged all members; this is a second reading, so they are judged again. */
 int ems_unpack_member(struct ems_unpack *u, struct ems_tar *tar, const struct ems_tar_member *m,
                       struct ems_error *err)
 {
