@@ -235,8 +235,7 @@ static void test_nonsense(void)
         "{\"sender\":\"@a:example.org\",\"type\":\"m\"}",
         "{\"sender\":\"@a:example.org\",\"type\":\"m\",\"signatures\":[]}",
         "{\"sender\":\"@a:example.org\",\"type\":\"m\",\"signatures\":{\"example.org\":{\"k\":1}}}",
-        "{\"sender\":\"@a:other.net\",\"type\":\"m\",\"signatures\":{\"example.org\":{\"k\":\"\"}}"
-        "}",
+        "{\"sender\":\"@a:b.c\",\"type\":\"m\",\"signatures\":{\"b.c\":{\"k\":\"\"}}}",
         "{\"sender\":1,\"type\":2}",
         "{\"a\":\\\\",
         "\\",
