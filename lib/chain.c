@@ -101,6 +101,7 @@ int ems_chain_open(struct ems_chain *chain, struct ems_source *bottom,
     if (ems_pgp_probe(head, have) == 1) {
         struct ems_pgp_options pgp = {.secrets = o->secrets,
                                       .allow_no_integrity = o->allow_no_integrity,
+                                      .threads = o->split_decryption && !o->no_threads,
                                       .facts = &chain->pgp};
 
         chain->encrypted = true;

@@ -27,6 +27,7 @@ struct ems_chain_options {
     bool allow_no_integrity;
     bool keep_gzip;             /* stop below gzip: ems-decrypt gives back what was encrypted */
     bool no_threads;            /* no relays; same result */
+    bool split_decryption;      /* hash and decrypt on two threads: for chains with nothing above */
     _Atomic uint64_t *bytes_in; /* counts raw bytes as they are read; may be NULL */
     /* SHA-256 of what the layers give, done at their end; may be NULL. */
     struct ems_sha256 *unlocked, *unpacked;

@@ -520,6 +520,23 @@ bool cli_is_stream(struct cli *cli, int *fd, const char **name)
     return *fd >= 0;
 }
 
+struct ems_sink *cli_open_output(const struct cli *cli, const char *path, struct ems_error *err)
+{
+    struct stat st;
+    int fd;
+
+    if (strcmp(path, "-") == 0)
+        return ems_sink_fd_open(STDOUT_FILENO, "standard output", err);
+    if (stat(path, &st) != 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+        return ems_sink_file_open(path, cli->force, err);
+    fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        ems_fail_errno(err, errno, "cannot open %s", path);
+        return NULL;
+    }
+    return ems_sink_fd_open(fd, path, err);
+}
+
 /* ---- the end ---- */
 
 static bool wants_color(const struct cli *cli, FILE *out)

@@ -6,6 +6,7 @@
 #define EMS_CLI_H
 
 #include "report.h"
+#include "sink.h"
 
 #include <stdio.h>
 
@@ -100,6 +101,11 @@ void cli_check_together(struct cli *);
 
 /* Options for ems_artifact_check as the command line says. */
 struct ems_check_options cli_check_options(struct cli *);
+
+/* Where -o says: standard output for "-", a device or pipe as it is, else a file that appears when
+ * it is complete. NULL on failure. The caller frees it; a descriptor that was opened for it stays
+ * open until the process ends. */
+struct ems_sink *cli_open_output(const struct cli *, const char *path, struct ems_error *);
 
 /* Is the only path "-", or something else that is a stream and not a file? Then *fd to read. */
 bool cli_is_stream(struct cli *, int *fd, const char **name);

@@ -1,8 +1,6 @@
 /* ems-decrypt - take the OpenPGP layer off an artifact. */
 #include "cli.h"
 
-#include "sink.h"
-
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,6 +36,7 @@ static int run(struct cli *cli, struct ems_artifact *artifact, struct ems_source
     struct ems_chain_options options = {.secrets = cli->secrets,
                                         .allow_no_integrity = cli->allow_no_integrity,
                                         .keep_gzip = true,
+                                        .split_decryption = true,
                                         .no_threads = cli_check_options(cli).no_threads,
                                         .bytes_in = &cli->bytes_done};
     struct ems_chain chain;
@@ -95,8 +94,7 @@ static void decrypt(struct cli *cli, const struct ems_part_set *set, struct ems_
     if (set != NULL && !set->whole) /* the findings are there already */
         return;
     /* The output is opened first: who cannot write should know before the long pass. */
-    sink = strcmp(output, "-") == 0 ? ems_sink_fd_open(STDOUT_FILENO, "standard output", &err)
-                                    : ems_sink_file_open(output, cli->force, &err);
+    sink = cli_open_output(cli, output, &err);
     if (sink == NULL)
         rc = err.code;
     if (rc == EMS_OK && set != NULL)

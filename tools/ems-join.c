@@ -1,8 +1,6 @@
 /* ems-join - prove that a set of parts is whole, and write the assembled file. */
 #include "cli.h"
 
-#include "sink.h"
-
 #include <string.h>
 #include <unistd.h>
 
@@ -47,8 +45,7 @@ static void join(struct cli *cli, const struct ems_part_set *set)
         ems_artifact_fail(artifact, &err, &cli->report.findings);
         return;
     }
-    sink = strcmp(path, "-") == 0 ? ems_sink_fd_open(STDOUT_FILENO, "standard output", &err)
-                                  : ems_sink_file_open(path, cli->force, &err);
+    sink = cli_open_output(cli, path, &err);
     if (sink != NULL)
         parts = ems_parts_open(set, &err);
     cli_progress(cli, set->name, "joining", set->size);
