@@ -134,25 +134,75 @@ rm -rf d && cp -rp good d && (cd d && encrypt 'correct horse' homeserver.yaml ho
 check 'encrypted' 0 ems-check -p pass d
 says 'this key signed the newest events'
 
-# SQLite: what is there that is none
+# SQLite, as the guide packs it
 mkdir db
+cp "$here/fixtures/sqlite/homeserver.db" db/
+check 'a database by itself' 0 ems-check --json db/homeserver.db
+json artifact/kind sqlite
+json artifact/verdict verified
+json artifact/layers/0/events 2
+says_not 'private directory' # it is read where it lies
+tar -zcf homeserver.db.tar.gz db/homeserver.db
+export TMPDIR=$work
+check 'in an archive' 0 ems-check homeserver.db.tar.gz
+says '^homeserver.db.tar.gz: verified'
+says 'Synapse homeserver example.org, 1 users, schema 94'
+says 'unpacked, not encrypted, to a private directory'
+absent 'ems-sqlite-*'
+encrypt 'correct horse' homeserver.db.tar.gz homeserver.db.tar.gz.gpg
+mkdir split && split -b 300 homeserver.db.tar.gz.gpg split/homeserver.db.tar.gz.gpg.part-
+check 'encrypted and split' 0 ems-check -p pass split
+says '^homeserver.db.tar.gz.gpg: verified'
+absent 'ems-sqlite-*'
+rm -rf d && mkdir d && cp db/homeserver.db d/ && cp good/homeserver.yaml d/
+check 'a configuration for PostgreSQL' 1 ems-check d
+says 'the server uses PostgreSQL, but the upload holds an SQLite database'
+sed -i 's/psycopg2/sqlite3/' d/homeserver.yaml
+check 'a configuration for SQLite' 0 ems-check d
+sed -i 's/example.org/a.b/' d/homeserver.yaml
+check 'a configuration of another server' 1 ems-check d
+says 'the database is of example.org, but the configuration says a.b'
+
+# ... damaged before it was packed
+bad() { # NAME PATTERN
+    tar -zcf bad.tar.gz d/homeserver.db && mv bad.tar.gz homeserver.db.tar.gz
+    for f in d/homeserver.db homeserver.db.tar.gz; do
+        check "$1 ($f)" 1 ems-check "$f"
+        says "$2"
+    done
+    absent 'ems-sqlite-*'
+}
+head -c 4000 db/homeserver.db >d/homeserver.db && bad 'cut' 'has 4000 bytes, but its 9 pages take 4608 .sqlite-corrupt'
+cp db/homeserver.db d/ && flip d/homeserver.db 1536 && bad 'a bit flipped' 'sqlite-corrupt'
+printf '\331\325\005\371\040\241\143\327' >d/homeserver.db-journal
+cp db/homeserver.db d/
+check 'a hot journal beside it' 1 ems-check d/homeserver.db
+says 'journal is hot .sqlite-wal'
+tar -zcf homeserver.db.tar.gz d/homeserver.db-journal d/homeserver.db
+check 'a hot journal in the archive' 1 ems-check homeserver.db.tar.gz
+says 'journal is hot .sqlite-wal'
+tar -zcf homeserver.db.tar.gz d/homeserver.db-journal
+check 'a journal without its database' 1 ems-check homeserver.db.tar.gz
+rm d/homeserver.db-journal
+perl -e 'open $h, "+<", "d/homeserver.db" or die; seek $h, 18, 0; print $h "\2\2"'
+check 'WAL mode without a WAL' 0 ems-check d/homeserver.db
+says 'warning: the database is in WAL mode and there is no -wal file.*sqlite-wal'
+
+# ... or none at all
 echo hello >db/homeserver.db
 check 'no database' 1 ems-check db/homeserver.db
 says 'this is no SQLite database .sqlite-corrupt'
+tar -czf homeserver.db.tar.gz db/homeserver.db
+check 'no database in an archive' 1 ems-check homeserver.db.tar.gz
+says 'this is no SQLite database .sqlite-corrupt'
+TMPDIR=$work/nowhere check 'no place to unpack' 75 ems-check homeserver.db.tar.gz
+says 'nowhere'
 : >db/homeserver.db
 check 'an empty file' 3 ems-check db/homeserver.db
 says 'part-empty'
 gzip -c </dev/null >db/homeserver.db.gz
 check 'an empty database' 1 ems-check db/homeserver.db.gz
 says 'the database file is empty .sqlite-corrupt'
-echo hello >db/homeserver.db
-tar -czf homeserver.db.tar.gz db/homeserver.db
-TMPDIR=$work check 'no database in an archive' 1 ems-check homeserver.db.tar.gz
-says 'this is no SQLite database .sqlite-corrupt'
-says 'unpacked, not encrypted, to a private directory'
 absent 'ems-sqlite-*'
-mkdir nowhere && rmdir nowhere
-TMPDIR=$work/nowhere check 'no place to unpack' 75 ems-check homeserver.db.tar.gz
-says 'nowhere'
 
 finish config
