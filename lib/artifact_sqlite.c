@@ -34,6 +34,7 @@ static void note_copy(const struct ems_check_options *o, const char *artifact,
                      o->temporary != NULL ? o->temporary : "/tmp");
 }
 
+/* The whole of it is in the spool, proven to its end. */
 static int check_copy(struct ems_artifact *a, const struct ems_sqlite_spool *spool,
                       const struct ems_check_options *o, const char *artifact,
                       struct ems_findings *findings, struct ems_facts *facts, struct ems_error *err)
@@ -91,6 +92,7 @@ static bool is_ours(struct sqlite_walker *w, const char *path)
     return false;
 }
 
+/* Nothing is unpacked before a member is ours: other archives cost no directory. */
 static int walker_begin(struct ems_walker *base, const struct ems_tar_member *member, bool *claimed,
                         struct ems_error *err)
 {
@@ -121,6 +123,8 @@ static int walker_data(struct ems_walker *base, const struct ems_span *span, str
     return ems_sqlite_spool_write(w->spool, w->file, span->data, span->size, err);
 }
 
+/* Called when the archive has ended well, and with it the layers below: what SQLite then finds was
+ * wrong before the upload was made. */
 static int walker_finish(struct ems_walker *base, const char *artifact,
                          struct ems_findings *findings, struct ems_facts *facts,
                          struct ems_error *err)

@@ -51,6 +51,7 @@ static int add_secret(struct ems_facts *facts, const struct ems_config *c, enum 
         err);
 }
 
+/* What the configuration says the database is; database_path alone means SQLite. */
 static const char *engine_of(const struct ems_config *c)
 {
     const struct ems_config_databases *d =
@@ -105,6 +106,8 @@ static int config_facts(const struct ems_config *c, struct ems_facts *facts, str
     return rc;
 }
 
+/* A file called homeserver.yaml is held to be one; any other that does not look like it is left
+ * alone, broken or not. */
 static int check_config(struct ems_artifact *a, const struct ems_buf *text,
                         struct ems_findings *findings, struct ems_error *err)
 {
@@ -143,6 +146,7 @@ static void warn_of_mode(const struct ems_artifact *a, struct ems_findings *find
                      "the signing key can be read by every user of this machine");
 }
 
+/* Only the first key signs; the others are kept for peers that ask (synapse/config/key.py). */
 static int check_key(struct ems_artifact *a, const struct ems_buf *text,
                      struct ems_findings *findings, struct ems_error *err)
 {

@@ -1,4 +1,11 @@
-/* config.c - YAML events to the values of config.h; judging is in config_check.c */
+/*
+ * config.c - YAML events to the values of config.h; judging is in config_check.c
+ *
+ * libyaml's event interface gives a file as a flat run of events; nothing is built from it. A small
+ * stack of frames knows where in the top four levels the reader stands, which is as deep as
+ * anything of interest lies. What is deeper is only counted through, so memory does not depend on
+ * the file.
+ */
 #include "config.h"
 
 #include "base64.h"
@@ -41,6 +48,7 @@ struct frame {
     unsigned long items;  /* values begun so far */
 };
 
+/* What the event handlers share. frames[n] belongs to depth n; deeper ones have none. */
 struct reader {
     struct ems_config *config;
     const char *name;
@@ -91,6 +99,8 @@ static enum ems_yaml_type plain_type(const char *text, bool *truth)
     return digits == n ? EMS_YAML_NUMBER : EMS_YAML_STRING;
 }
 
+/* What templates and guides leave in place of a value, in any case and anywhere in it; or all of it
+ * in angle brackets. */
 static bool is_placeholder(const char *text, size_t size)
 {
     static const char *const words[] = {"CHANGEME",  "CHANGE_ME",  "CHANGE-ME", "CHANGE ME",
@@ -102,6 +112,7 @@ static bool is_placeholder(const char *text, size_t size)
     return size >= 2 && text[0] == '<' && text[size - 1] == '>';
 }
 
+/* UTF-8 characters: bytes that do not continue one. People count those when they compare. */
 static size_t characters(const uint8_t *text, size_t size)
 {
     size_t n = 0;
@@ -111,6 +122,7 @@ static size_t characters(const uint8_t *text, size_t size)
     return n;
 }
 
+/* Only a plain scalar without a tag can be anything but text; quotes make a string of all. */
 static void take_scalar(const struct reader *r, const yaml_event_t *event, bool secret,
                         struct ems_config_value *value)
 {
@@ -147,6 +159,7 @@ static void take(const struct reader *r, const yaml_event_t *event, bool secret,
 
 /* ---- what is below the top level ---- */
 
+/* The database's `name` is Synapse's word for its engine. */
 static void take_engine(const struct reader *r, const yaml_event_t *event,
                         struct ems_config_databases *databases)
 {
@@ -161,6 +174,7 @@ static void take_engine(const struct reader *r, const yaml_event_t *event,
         snprintf(databases->other, sizeof databases->other, "%.60s", engine.text);
 }
 
+/* old_signing_keys: a mapping of key id to {key, expired_ts}. Only public keys: nothing to hide. */
 static void take_old_key(struct reader *r, const yaml_event_t *event)
 {
     struct ems_config *c = r->config;
@@ -229,6 +243,7 @@ static void take_nested(struct reader *r, const yaml_event_t *event)
 
 /* ---- the top level ---- */
 
+/* What was read below a top-level key that is given once more. */
 static void forget_nested(struct ems_config *c, enum ems_setting key)
 {
     switch (key) {
@@ -338,6 +353,7 @@ static int see_node(struct reader *r, const yaml_event_t *event, struct ems_erro
     return EMS_OK;
 }
 
+/* The depth is the only thing of a file that could grow our stack, so it has a limit. */
 static int open_frame(struct reader *r, const yaml_event_t *event, struct ems_error *err)
 {
     if (r->depth == MAX_DEPTH)
@@ -348,6 +364,8 @@ static int open_frame(struct reader *r, const yaml_event_t *event, struct ems_er
     return EMS_OK;
 }
 
+/* One event. Anchors need no care: nothing is expanded, so the classic bomb of aliases of aliases
+ * has no effect; the limit only tells it from an honest file. */
 static int see_event(struct reader *r, const yaml_event_t *event, unsigned *documents,
                      struct ems_error *err)
 {
@@ -395,6 +413,8 @@ static int syntax_error(const yaml_parser_t *parser, struct ems_error *err)
                     parser->problem != NULL ? parser->problem : "not YAML");
 }
 
+/* libyaml frees without wiping: the text of each scalar is wiped here, its input buffers at the
+ * end. */
 static void wipe_event(yaml_event_t *event)
 {
     if (event->type == YAML_SCALAR_EVENT)
@@ -451,6 +471,7 @@ int ems_config_parse(const void *text, size_t size, const char *name, struct ems
 
 /* ---- several files ---- */
 
+/* Keys that no other program of such an upload uses: `database` is in media-repo.yaml too. */
 bool ems_config_is_synapse(const struct ems_config *c)
 {
     static const enum ems_setting own[] = {EMS_SETTING_SERVER_NAME,      EMS_SETTING_SIGNING_KEY,
@@ -464,6 +485,7 @@ bool ems_config_is_synapse(const struct ems_config *c)
     return false;
 }
 
+/* Whole top-level values, never mixed: what hangs on a key goes with it. */
 void ems_config_merge(struct ems_config *merged, const struct ems_config *later)
 {
     for (int key = 0; key < EMS_SETTING_COUNT; key++)

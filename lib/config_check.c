@@ -9,6 +9,7 @@
 
 /* ---- server names ---- */
 
+/* Python's int() would take more (blanks, underscores); nobody means that. */
 static bool is_port(const char *text)
 {
     size_t n = strspn(text, "0123456789");
@@ -16,6 +17,7 @@ static bool is_port(const char *text)
     return n > 0 && n <= 5 && text[n] == '\0' && atol(text) <= 65535;
 }
 
+/* VALID_HOST_REGEX of Synapse: labels that are not empty, with dots between them. */
 static bool is_host(const char *text, size_t size)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-";
@@ -57,6 +59,7 @@ bool ems_server_name_is_valid(const char *name)
 
 /* ---- secrets ---- */
 
+/* Each may be given as text or as the name of a file that holds it, but not both ways. */
 static const struct {
     enum ems_setting value, path;
 } secrets[] = {
@@ -96,6 +99,8 @@ static void fail(struct ems_findings *findings, const struct ems_config_value *v
                      EMS_NOWHERE, NULL, "line %lu: %s %s", value->line, name, what);
 }
 
+/* YAML makes a number of 1234 and a truth of yes; Synapse then fails on it in one place or another.
+ */
 static void judge_secret(const struct ems_config_value *value, const char *name,
                          struct ems_findings *findings)
 {
@@ -166,6 +171,8 @@ static void judge_server_name(const struct ems_config *c, struct ems_findings *f
                          what);
 }
 
+/* read_signing_keys and read_old_signing_keys of synapse/config/key.py: all of these are errors at
+ * the start of a server. */
 static void judge_keys(const struct ems_config *c, struct ems_findings *findings)
 {
     const struct ems_config_value *inside = ems_config_get(c, EMS_SETTING_SIGNING_KEY);
@@ -193,6 +200,7 @@ static void judge_keys(const struct ems_config *c, struct ems_findings *findings
     }
 }
 
+/* database, databases and the older database_path (synapse/config/database.py). */
 static void judge_database(const struct ems_config *c, struct ems_findings *findings)
 {
     const struct ems_config_value *one = ems_config_get(c, EMS_SETTING_DATABASE);
@@ -217,6 +225,8 @@ static void judge_database(const struct ems_config *c, struct ems_findings *find
                          several->line, c->several.count);
 }
 
+/* A provider with store_local and no local storage keeps the only copy: an export of the media
+ * store then lacks files, which is not the archive's fault. */
 static void judge_media(const struct ems_config *c, struct ems_findings *findings)
 {
     const struct ems_config_value *providers =
@@ -237,6 +247,7 @@ static void judge_media(const struct ems_config *c, struct ems_findings *finding
              "is off: there are no media files on the server's disk");
 }
 
+/* Aliases are not followed (config.h), so what they stand for is not known; that has to be said. */
 static void judge_aliases(const struct ems_config *c, struct ems_findings *findings)
 {
     const struct ems_config_value *merge = ems_config_get(c, EMS_SETTING_MERGE);

@@ -92,6 +92,7 @@ static size_t split_line(const char *line, size_t size, struct field fields[3])
     }
 }
 
+/* The seed never leaves secure memory, and is wiped whatever comes of it. */
 static int add_key(struct ems_signing_keys *keys, struct field version, struct field base64,
                    unsigned long line, struct ems_error *err)
 {
@@ -125,6 +126,7 @@ static int add_key(struct ems_signing_keys *keys, struct field version, struct f
     return EMS_OK;
 }
 
+/* As str.split() sees a line: any run of blanks, leading and trailing ones included. */
 static int parse_line(struct ems_signing_keys *keys, const char *line, size_t size,
                       unsigned long number, struct ems_error *err)
 {

@@ -1,4 +1,11 @@
-/* sqlite_check.c - see sqlite_check.h */
+/*
+ * sqlite_check.c - see sqlite_check.h
+ *
+ * The database is a stranger's program for SQLite's machine: a schema may hold views that never
+ * end, expression indexes, virtual tables. Everything that runs its code is switched off where
+ * there is a switch, and the progress handler ends what is left. Statements are constants; nothing
+ * from the file becomes part of one.
+ */
 #include "sqlite_check.h"
 
 #include "bytes.h"
@@ -12,11 +19,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HEADER_SIZE    100u
-#define STEPS_AT_ONCE  20000
-#define STEPS          UINT64_C(100000000) /* budget of any file, in steps of SQLite's machine */
-#define STEPS_PER_PAGE UINT64_C(50000) /* and more for each page: a page holds some hundred cells  \
-                                        */
+#define HEADER_SIZE   100u
+#define STEPS_AT_ONCE 20000
+#define STEPS         UINT64_C(100000000) /* budget of any file, in steps of SQLite's machine */
+#define STEPS_PER_PAGE                                                                             \
+    UINT64_C(50000) /* and more for each page: a page holds some hundred cells                     \
+                     */
 
 struct check {
     const char *path, *artifact;
@@ -33,6 +41,7 @@ struct check {
     bool broken; /* an error was found: no need to look further */
 };
 
+/* A finding; an error makes further looks pointless. */
 static void find(struct check *c, int code, enum ems_severity severity, const char *advice,
                  const char *message)
 {
@@ -43,6 +52,7 @@ static void find(struct check *c, int code, enum ems_severity severity, const ch
 
 /* ---- the file ---- */
 
+/* Is there a file of that suffix with at least `size` bytes? An empty journal says nothing. */
 static bool has_beside(const struct check *c, const char *suffix, uint8_t *head, size_t size)
 {
     char path[4096];
@@ -136,6 +146,7 @@ static int check_file(struct check *c)
 
 /* ---- SQLite ---- */
 
+/* Called by SQLite every STEPS_AT_ONCE steps; 1 ends the statement with SQLITE_INTERRUPT. */
 static int on_progress(void *context)
 {
     struct check *c = context;
@@ -191,6 +202,11 @@ static void uri_of(const char *path, bool immutable, char *out, size_t size)
         snprintf(out + n, size - n, "?immutable=1");
 }
 
+/*
+ * immutable=1: SQLite takes no locks and looks for no journals, so that it writes nothing, not even
+ * beside a file of the customer's. Extensions cannot be loaded, triggers and views do not exist,
+ * and functions with side effects are not called from the schema.
+ */
 static int open_database(struct check *c)
 {
     /* With a WAL SQLite must be able to write beside the file; only in a copy of our own. */
@@ -292,6 +308,8 @@ static void ask_server(struct check *c)
         &s->other_servers);
 }
 
+/* Counts go through whole tables, but those of the smallest index; the budget holds for them too.
+ */
 static int read_facts(struct check *c)
 {
     struct ems_synapse *s = c->synapse;

@@ -35,6 +35,7 @@ static void merge_configs(struct upload *u)
     }
 }
 
+/* The text of a setting that is no secret; NULL if it is not there. */
 static const char *config_text(const struct upload *u, enum ems_setting key)
 {
     const struct ems_config_value *value = ems_config_get(&u->config, key);
@@ -44,6 +45,7 @@ static const char *config_text(const struct upload *u, enum ems_setting key)
 
 /* ---- what is not there ---- */
 
+/* Paths in a configuration are those of the customer's machine: only the last component counts. */
 static bool has_file(const struct upload *u, const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
@@ -58,6 +60,7 @@ static bool has_file(const struct upload *u, const char *path)
     return false;
 }
 
+/* A broken homeserver.yaml is not a missing one; that it is broken has been said. */
 static void check_missing(struct upload *u)
 {
     static const enum ems_setting paths[] = {
@@ -149,6 +152,7 @@ static const char *check_names(struct upload *u)
 
 /* ---- database ---- */
 
+/* Both kinds in one upload happen after a move to PostgreSQL: then nothing contradicts. */
 static void check_database(struct upload *u)
 {
     const struct ems_config_databases *said =
@@ -173,6 +177,7 @@ static void check_database(struct upload *u)
 
 /* ---- signing keys ---- */
 
+/* Without an event nothing can be compared, without a name no event is known to be ours. */
 static void check_keys(struct upload *u, const char *server)
 {
     static const struct ems_signing_keys none;
