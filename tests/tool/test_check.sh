@@ -160,6 +160,7 @@ cp good.gz g.gz && flip g.gz -2 && gz 'gzip length' gzip-crc
 (cat good.gz; head -c 8 good.gz) >g.gz && gz 'gzip with half a member' gzip-truncated
 head -c 300000000 /dev/zero | gzip -c >bomb.sql.gz
 check 'a bomb' 1 ems-check bomb.sql.gz
+says '\[gzip-limit\]'
 
 # what people send instead
 wrong() { # NAME FILE
