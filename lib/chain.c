@@ -102,7 +102,8 @@ int ems_chain_open(struct ems_chain *chain, struct ems_source *bottom,
         struct ems_pgp_options pgp = {.secrets = o->secrets,
                                       .allow_no_integrity = o->allow_no_integrity,
                                       .threads = o->split_decryption && !o->no_threads,
-                                      .facts = &chain->pgp};
+                                      .facts = &chain->pgp,
+                                      .bookmarks = o->bookmarks};
 
         chain->encrypted = true;
         src = finish_layer(digest_layer(ems_pgp_open(src, &pgp, err), o->unlocked, err), o, err);
@@ -111,7 +112,7 @@ int ems_chain_open(struct ems_chain *chain, struct ems_source *bottom,
         chain->unlocked = src;
     }
     if (!o->keep_gzip && have >= 2 && head[0] == 0x1f && head[1] == 0x8b) {
-        struct ems_inflate_options gzip = {.facts = &chain->gzip};
+        struct ems_inflate_options gzip = {.facts = &chain->gzip, .bookmarks = o->bookmarks};
 
         chain->gzipped = true;
         src =

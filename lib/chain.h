@@ -14,6 +14,8 @@
 #include "pgp.h"
 #include "source.h"
 
+struct ems_bookmarks;
+
 enum ems_content {
     EMS_CONTENT_UNKNOWN,
     EMS_CONTENT_EMPTY,
@@ -29,6 +31,7 @@ struct ems_chain_options {
     bool no_threads;            /* no relays; same result */
     bool split_decryption;      /* hash and decrypt on two threads: for chains with nothing above */
     _Atomic uint64_t *bytes_in; /* counts raw bytes as they are read; may be NULL */
+    struct ems_bookmarks *bookmarks; /* places for a second reading (bookmark.h); may be NULL */
     /* SHA-256 of what the layers give, done at their end; may be NULL. */
     struct ems_sha256 *unlocked, *unpacked;
 };

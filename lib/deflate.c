@@ -203,6 +203,22 @@ void ems_deflate_free(struct ems_deflate *d)
     free(d);
 }
 
+struct ems_deflate *ems_deflate_copy(const struct ems_deflate *d, struct ems_error *err)
+{
+    struct ems_deflate *copy = malloc(sizeof *copy);
+
+    if (copy != NULL)
+        *copy = *d;
+    if (copy != NULL && d->backend == EMS_DEFLATE_ZLIB &&
+        inflateCopy(&copy->u.zlib, (z_streamp)&d->u.zlib) != Z_OK) { /* only read */
+        free(copy);
+        copy = NULL;
+    }
+    if (copy == NULL)
+        ems_fail_memory(err);
+    return copy;
+}
+
 const char *ems_deflate_backend_name(const struct ems_deflate *d)
 {
     return d->backend == EMS_DEFLATE_ISAL ? "isa-l" : "zlib";

@@ -8,6 +8,7 @@
  */
 #include "inflate.h"
 
+#include "bookmark.h"
 #include "bytes.h"
 
 #include <inttypes.h>
@@ -47,6 +48,7 @@ struct gzip {
     uint32_t header_crc;
     uint32_t crc;         /* of this member's plain bytes */
     uint64_t member_size; /* their number */
+    uint64_t bookmarked;  /* where the last bookmark lies, or 0 */
 };
 
 /* Origin of the next byte to decode. */
@@ -235,6 +237,20 @@ static int check_limits(const struct gzip *g, struct ems_error *err)
     return EMS_OK;
 }
 
+/* Between two spans the decoder holds no output back, so a copy of it and the numbers of octets on
+ * both sides are the whole place. */
+static void leave_bookmark(struct gzip *g)
+{
+    struct ems_inflate_place place = {
+        .crc = g->crc, .member_size = g->member_size, .members = g->options.facts->members};
+
+    place.deflate = ems_deflate_copy(g->deflate, NULL);
+    if (place.deflate == NULL)
+        return; /* an earlier one must do */
+    g->bookmarked = g->base.offset;
+    ems_bookmarks_inflate(g->options.bookmarks, g->base.offset, bytes_consumed(g), &place);
+}
+
 /* Lend what can be decoded. EMS_OK with span->size 0: the member was empty from here on. What was
  * decoded in front of an error is lent first (the layers above may see more clearly what is wrong);
  * the error comes back in the next call, because whoever gave it repeats it. */
@@ -248,6 +264,8 @@ static int lend_data(struct gzip *g, struct ems_span *span, struct ems_error *er
 
     if (block == NULL)
         return ems_fail_memory(err);
+    if (g->options.bookmarks != NULL && g->base.offset - g->bookmarked >= EMS_BOOKMARK_SPACING)
+        leave_bookmark(g);
     rc = fill_block(g, block, &size, &failure);
     g->member_size += size;
     g->options.facts->bytes_out += size;
@@ -373,9 +391,9 @@ static void gzip_free(struct ems_source *src)
 
 static const struct ems_source_ops gzip_ops = {"gzip", gzip_next, gzip_free};
 
-struct ems_source *ems_inflate_open(struct ems_source *below,
-                                    const struct ems_inflate_options *options,
-                                    struct ems_error *err)
+/* The stage without its decoder; options may be NULL. */
+static struct gzip *new_stage(struct ems_source *below, const struct ems_inflate_options *options,
+                              struct ems_error *err)
 {
     struct gzip *g;
 
@@ -394,11 +412,50 @@ struct ems_source *ems_inflate_open(struct ems_source *below,
         g->options.ratio_floor = DEFAULT_RATIO_FLOOR;
     if (g->options.facts == NULL)
         g->options.facts = &g->own_facts;
+    return g;
+}
+
+struct ems_source *ems_inflate_open(struct ems_source *below,
+                                    const struct ems_inflate_options *options,
+                                    struct ems_error *err)
+{
+    struct gzip *g = new_stage(below, options, err);
+
+    if (g == NULL)
+        return NULL;
     g->deflate = ems_deflate_new(g->options.backend, err);
     if (g->deflate == NULL) {
         ems_source_free(&g->base);
         return NULL;
     }
     *g->options.facts = (struct ems_inflate_facts){.backend = ems_deflate_backend_name(g->deflate)};
+    return &g->base;
+}
+
+/* ---- places ---- */
+
+void ems_inflate_place_release(struct ems_inflate_place *place)
+{
+    ems_deflate_free(place->deflate);
+    *place = (struct ems_inflate_place){0};
+}
+
+struct ems_source *ems_inflate_resume(struct ems_source *below,
+                                      const struct ems_inflate_place *place, struct ems_error *err)
+{
+    struct gzip *g = new_stage(below, NULL, err);
+
+    if (g == NULL)
+        return NULL;
+    g->deflate = ems_deflate_copy(place->deflate, err);
+    if (g->deflate == NULL) {
+        ems_source_free(&g->base);
+        return NULL;
+    }
+    g->state = IN_DATA;
+    g->crc = place->crc;
+    g->member_size = place->member_size;
+    g->own_facts = (struct ems_inflate_facts){.members = place->members,
+                                              .backend = ems_deflate_backend_name(g->deflate)};
     return &g->base;
 }

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct parts_source {
     struct ems_source base;
@@ -20,6 +21,8 @@ struct parts_source {
     size_t index; /* part being read */
     bool is_open;
     uint64_t in_part; /* bytes read of it */
+    uint64_t enter;   /* bytes of it to pass over: the source begins in the middle */
+    const struct ems_part_watch *watch; /* the set's, or NULL */
 };
 
 /* Is this still the file that the resolver looked at? */
@@ -49,6 +52,12 @@ static int open_part(struct parts_source *p, struct ems_error *err)
     posix_fadvise(ems_part_reader_fd(&p->reader), 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint only */
     p->in_part = 0;
     p->is_open = true;
+    if (p->enter > 0 && part->member == EMS_PART_NO_MEMBER) {
+        if (lseek(ems_part_reader_fd(&p->reader), (off_t)p->enter, SEEK_SET) < 0)
+            return ems_fail_errno(err, errno, "cannot look into %s", part->name);
+        p->in_part = p->enter;
+        p->enter = 0;
+    }
     return EMS_OK;
 }
 
@@ -56,7 +65,7 @@ static int open_part(struct parts_source *p, struct ems_error *err)
 static int close_part(struct parts_source *p, struct ems_error *err)
 {
     const struct ems_part *part = &p->set->parts[p->index];
-    const struct ems_part_watch *watch = p->set->watch;
+    const struct ems_part_watch *watch = p->watch;
     int rc = check_unchanged(part, ems_part_reader_fd(&p->reader), err);
 
     if (rc == EMS_OK && p->in_part != part->size)
@@ -72,7 +81,7 @@ static int close_part(struct parts_source *p, struct ems_error *err)
 static int parts_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
 {
     struct parts_source *p = (struct parts_source *)src;
-    const struct ems_part_watch *watch = p->set->watch;
+    const struct ems_part_watch *watch = p->watch;
 
     while (p->index < p->set->count) {
         struct ems_block *block;
@@ -90,10 +99,17 @@ static int parts_next(struct ems_source *src, struct ems_span *span, struct ems_
         block = ems_pool_get(&p->pool);
         if (block == NULL)
             return ems_fail_memory(err);
-        rc = ems_part_reader_read(&p->reader, block->data, block->capacity, &n, err);
+        n = block->capacity;
+        if (p->enter > 0 && p->enter < n) /* a member of a zip: read and thrown away */
+            n = (size_t)p->enter;
+        rc = ems_part_reader_read(&p->reader, block->data, n, &n, err);
         if (rc != EMS_OK)
             return rc;
         p->in_part += n;
+        if (p->enter > 0 && n > 0) {
+            p->enter -= n;
+            continue;
+        }
         if (n == 0 || p->in_part > p->set->parts[p->index].size) {
             rc = close_part(p, err);
             if (rc != EMS_OK)
@@ -122,7 +138,7 @@ static void parts_free(struct ems_source *src)
 
 static const struct ems_source_ops parts_ops = {"parts", parts_next, parts_free};
 
-struct ems_source *ems_parts_open(const struct ems_part_set *set, struct ems_error *err)
+static struct parts_source *new_source(const struct ems_part_set *set, struct ems_error *err)
 {
     struct parts_source *p;
 
@@ -136,6 +152,36 @@ struct ems_source *ems_parts_open(const struct ems_part_set *set, struct ems_err
     p->set = set;
     p->reader = (struct ems_part_reader)EMS_PART_READER_INIT;
     ems_pool_init(&p->pool, EMS_READ_SIZE);
+    return p;
+}
+
+struct ems_source *ems_parts_open(const struct ems_part_set *set, struct ems_error *err)
+{
+    struct parts_source *p = new_source(set, err);
+
+    if (p == NULL)
+        return NULL;
+    p->watch = set->watch;
+    return &p->base;
+}
+
+struct ems_source *ems_parts_open_at(const struct ems_part_set *set, uint64_t offset,
+                                     struct ems_error *err)
+{
+    struct parts_source *p = new_source(set, err);
+    uint64_t in_part;
+    const struct ems_part *part = ems_parts_locate(set, offset, &in_part);
+
+    if (p == NULL)
+        return NULL;
+    if (part == NULL) {
+        ems_source_free(&p->base);
+        ems_fail(err, EMS_INTERNAL, "%s has no byte %llu", set->name, (unsigned long long)offset);
+        return NULL;
+    }
+    p->index = (size_t)(part - set->parts);
+    p->enter = in_part;
+    p->base.origin = offset;
     return &p->base;
 }
 

@@ -15,6 +15,7 @@
  */
 #include "pgp.h"
 
+#include "bookmark.h"
 #include "pgp_armor.h"
 #include "pgp_compress.h"
 #include "pgp_esk.h"
@@ -44,6 +45,7 @@ struct message {
     struct ems_source *body;   /* of the literal packet */
     struct ems_reader literal; /* reads body */
     bool allow_no_integrity, threads;
+    struct ems_bookmarks *bookmarks; /* or NULL */
     struct ems_pgp_esks esks;
     struct ems_pgp_unlock unlock;
     struct ems_pgp_facts *facts;
@@ -336,6 +338,20 @@ static int after_literal(struct message *m, struct ems_error *err)
 
 /* ---- the stage ---- */
 
+/* Only where the literal packet lies in the container itself, and the next octet is the body's. */
+static void leave_bookmark(struct message *m)
+{
+    struct ems_literal_place place = {.offset = m->base.offset};
+
+    if (m->bookmarks == NULL || m->level != 1 || m->facts->armored || m->literal.span.size > 0 ||
+        m->literal.held_used < m->literal.held_size)
+        return;
+    place.packets = m->levels[1].reader.offset;
+    ems_pgp_body_place(m->body, 0, &place.body);
+    if (place.body.kind != EMS_PGP_INDETERMINATE)
+        ems_bookmarks_literal(m->bookmarks, &place);
+}
+
 static int step(struct message *m, struct ems_span *span, struct ems_error *err)
 {
     int rc;
@@ -349,6 +365,7 @@ static int step(struct message *m, struct ems_span *span, struct ems_error *err)
             rc = before_literal(m, err);
             break;
         case IN_LITERAL:
+            leave_bookmark(m);
             rc = ems_reader_lend(&m->literal, SIZE_MAX, span, err);
             if (rc != EMS_END)
                 return rc;
@@ -447,11 +464,13 @@ struct ems_source *ems_pgp_open(struct ems_source *below, const struct ems_pgp_o
     m->levels[0].reader.below = m->base.below;
     m->allow_no_integrity = options->allow_no_integrity;
     m->threads = options->threads;
+    m->bookmarks = options->bookmarks;
     m->esks.secrets = options->secrets;
     m->esks.facts = m->facts;
     m->unlock = (struct ems_pgp_unlock){.next = ems_pgp_esks_next,
                                         .refuse = ems_pgp_esks_refuse,
                                         .context = &m->esks,
-                                        .facts = m->facts};
+                                        .facts = m->facts,
+                                        .bookmarks = options->bookmarks};
     return &m->base;
 }

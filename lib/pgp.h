@@ -102,12 +102,15 @@ struct ems_pgp_facts {
     bool weak_session_key; /* all zero: some senders made such (CVE-2025-13470) */
 };
 
+struct ems_bookmarks;
+
 struct ems_pgp_options {
     struct ems_pgp_secrets *secrets;
     bool threads; /* decrypt and hash side by side (SEIPD 1); ask functions are then called on a
                      thread of the stage */
     bool allow_no_integrity;     /* read packet 9 */
     struct ems_pgp_facts *facts; /* may be NULL; must outlive the stage */
+    struct ems_bookmarks *bookmarks; /* leave places to resume from (bookmark.h); may be NULL */
 };
 
 struct ems_source *ems_pgp_open(struct ems_source *below, const struct ems_pgp_options *,

@@ -9,7 +9,9 @@
  */
 #include "pgp_cipher.h"
 
+#include "bookmark.h"
 #include "bytes.h"
+#include "pgp_packet.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,9 @@ struct cfb {
     struct ems_pgp_prefix prefix;
     gcry_cipher_hd_t cipher;
     struct ems_pool pool;
+    /* The last octets of ciphertext, for bookmarks. Behind the prefix, which is a block and two
+     * octets, all pieces that are lent begin two octets behind the border of a block. */
+    uint8_t recent[EMS_CFB_RECENT];
 };
 
 /* ---- choosing the key ---- */
@@ -132,8 +137,11 @@ static int set_up(struct cfb *c, const struct ems_pgp_session_key *key, const ui
         grc = gcry_cipher_sync(c->cipher);
     if (grc != 0)
         return ems_fail(err, EMS_INTERNAL, "cfb: %s", gcry_strerror(grc));
+    memcpy(c->recent + EMS_CFB_RECENT - c->prefix.size, data, c->prefix.size);
     ems_reader_skip(&c->reader, c->prefix.size);
     ems_pgp_unlock_done(c->unlock, cipher, key);
+    if (c->mdc && c->unlock->bookmarks != NULL)
+        ems_bookmarks_key(c->unlock->bookmarks, key);
     return EMS_OK;
 }
 
@@ -165,6 +173,29 @@ static int start(struct cfb *c, struct ems_error *err)
 
 /* ---- data ---- */
 
+/* The place in front of the next piece. */
+static void leave_bookmark(struct cfb *c)
+{
+    struct ems_cfb_place place = {.packets = c->base.offset,
+                                  .origin = ems_reader_origin(&c->reader)};
+
+    if (!c->mdc || c->reader.held_used < c->reader.held_size || place.origin == EMS_NOWHERE)
+        return;
+    ems_pgp_body_place(c->base.below, c->reader.span.size, &place.body);
+    if (place.body.kind == EMS_PGP_INDETERMINATE)
+        return;
+    memcpy(place.recent, c->recent, sizeof place.recent);
+    ems_bookmarks_cfb(c->unlock->bookmarks, &place);
+}
+
+static void remember(struct cfb *c, const uint8_t *data, size_t size)
+{
+    size_t n = size < EMS_CFB_RECENT ? size : EMS_CFB_RECENT;
+
+    memmove(c->recent, c->recent + n, EMS_CFB_RECENT - n);
+    memcpy(c->recent + EMS_CFB_RECENT - n, data + size - n, n);
+}
+
 static int cfb_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
 {
     struct cfb *c = (struct cfb *)src;
@@ -182,6 +213,8 @@ static int cfb_next(struct ems_source *src, struct ems_span *span, struct ems_er
     block = ems_pool_get(&c->pool);
     if (block == NULL)
         return ems_fail_memory(err);
+    if (c->unlock != NULL && c->unlock->bookmarks != NULL)
+        leave_bookmark(c);
     while (size < block->capacity) {
         struct ems_span in;
         gcry_error_t grc;
@@ -194,6 +227,7 @@ static int cfb_next(struct ems_source *src, struct ems_span *span, struct ems_er
         grc = gcry_cipher_decrypt(c->cipher, block->data + size, in.size, in.data, in.size);
         if (grc != 0)
             return ems_fail(err, EMS_INTERNAL, "cfb: %s", gcry_strerror(grc));
+        remember(c, in.data, in.size);
         size += in.size;
     }
     src->origin = ems_reader_origin(&c->reader);
@@ -235,4 +269,35 @@ struct ems_source *ems_pgp_cfb_open(struct ems_source *body, const struct ems_pg
     c->mdc = mdc;
     ems_pool_init(&c->pool, EMS_PGP_CFB_SPAN);
     return &c->base;
+}
+
+struct ems_source *ems_pgp_cfb_resume(struct ems_source *body,
+                                      const struct ems_pgp_session_key *key,
+                                      const struct ems_cfb_place *place, struct ems_error *err)
+{
+    const struct ems_pgp_cipher *cipher = ems_pgp_cipher_get(key->cipher, err);
+    struct ems_source *src = ems_pgp_cfb_open(body, NULL, true, err);
+    struct cfb *c = (struct cfb *)src;
+    uint8_t passed[2];
+    const uint8_t *recent;
+    gcry_error_t grc;
+
+    if (src == NULL || cipher == NULL)
+        goto fail;
+    /* The block before the border, and the two octets behind it once more. */
+    recent = place->recent + EMS_CFB_RECENT - cipher->block_size - 2;
+    if (ems_pgp_cipher_open(&c->cipher, cipher, GCRY_CIPHER_MODE_CFB, 0, key->key, err) != EMS_OK)
+        goto fail;
+    grc = gcry_cipher_setiv(c->cipher, recent, cipher->block_size);
+    if (grc == 0)
+        grc = gcry_cipher_decrypt(c->cipher, passed, 2, recent + cipher->block_size, 2);
+    if (grc != 0) {
+        ems_fail(err, EMS_INTERNAL, "cfb: %s", gcry_strerror(grc));
+        goto fail;
+    }
+    c->started = true;
+    return src;
+fail:
+    ems_source_free(src);
+    return NULL;
 }

@@ -85,7 +85,8 @@ struct ems_pgp_unlock {
     /* Why none fitted, when `next` has returned EMS_END: fills in the error. `damaged`: a sure one
      * was among them. */
     int (*refuse)(void *context, bool damaged, struct ems_error *);
-    struct ems_pgp_facts *facts; /* never NULL here */
+    struct ems_pgp_facts *facts;     /* never NULL here */
+    struct ems_bookmarks *bookmarks; /* may be NULL */
 };
 
 /*
@@ -104,6 +105,18 @@ struct ems_source *ems_pgp_mdc_open(struct ems_source *body, const struct ems_pg
 #define EMS_PGP_CFB_SPAN (128u * 1024u)
 struct ems_source *ems_pgp_cfb_open(struct ems_source *body, const struct ems_pgp_unlock *,
                                     bool mdc, struct ems_error *);
+
+/* The same in mode `mdc` from a place in the middle; key and place are copied. */
+struct ems_cfb_place;
+struct ems_source *ems_pgp_cfb_resume(struct ems_source *body, const struct ems_pgp_session_key *,
+                                      const struct ems_cfb_place *, struct ems_error *);
+
+/* The literal data of a message that is entered in the middle (bookmark.h); below begins at the
+ * cipher's place. */
+struct ems_literal_place;
+struct ems_source *ems_pgp_resume(struct ems_source *below, const struct ems_pgp_session_key *,
+                                  const struct ems_cfb_place *, const struct ems_literal_place *,
+                                  struct ems_error *);
 
 /* What stood before the first byte lent; known when that has been lent. */
 #define EMS_PGP_PREFIX_MAX 18u /* a block of 16 and 2 octets again */

@@ -5,6 +5,8 @@
  */
 #include "pgp_packet.h"
 
+#include "bookmark.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -210,6 +212,30 @@ struct ems_source *ems_pgp_body_open(struct ems_reader *reader, const struct ems
     if (b == NULL)
         return NULL;
     body_init(b, reader, h);
+    return &b->base;
+}
+
+/* What is pending comes from one span, and a span never crosses the end of a chunk. */
+void ems_pgp_body_place(const struct ems_source *src, uint64_t pending,
+                        struct ems_body_place *place)
+{
+    const struct body *b = (const struct body *)src;
+
+    *place = (struct ems_body_place){
+        .kind = (uint8_t)b->kind, .chunked = b->chunked, .left = b->left + pending};
+}
+
+struct ems_source *ems_pgp_body_resume(struct ems_reader *reader,
+                                       const struct ems_body_place *place, struct ems_error *err)
+{
+    struct body *b = ems_source_alloc(sizeof *b, &body_ops, NULL, err);
+
+    if (b == NULL)
+        return NULL;
+    b->reader = reader;
+    b->kind = place->kind;
+    b->chunked = place->chunked;
+    b->left = place->left;
     return &b->base;
 }
 

@@ -67,6 +67,13 @@ int ems_pgp_header_next(struct ems_reader *, struct ems_pgp_header *, struct ems
 struct ems_source *ems_pgp_body_open(struct ems_reader *, const struct ems_pgp_header *,
                                      struct ems_error *);
 
+/* How far it has been read, less `pending` octets that its reader has lent and not consumed; and a
+ * body that goes on there. Not for indeterminate lengths. */
+struct ems_body_place;
+void ems_pgp_body_place(const struct ems_source *body, uint64_t pending, struct ems_body_place *);
+struct ems_source *ems_pgp_body_resume(struct ems_reader *, const struct ems_body_place *,
+                                       struct ems_error *);
+
 /* Read a whole small body into memory; more than max bytes are EMS_PGP_LIMIT. The buffer is emptied
  * first. */
 int ems_pgp_body_read(struct ems_reader *, const struct ems_pgp_header *, size_t max,

@@ -39,6 +39,7 @@ struct ems_sqlscan {
     bool crlf;
     bool held; /* a backslash of the span before is still to be lent */
     struct ems_span rows_span;
+    uint64_t rows_begin;         /* where the block's first row lies in the text */
     struct ems_sql_table *table; /* of the COPY block */
     char key[KEY_MAX];           /* of \restrict; empty when none is in force */
     uint32_t others;             /* statements that are not INSERT */
@@ -130,6 +131,7 @@ static int start(struct ems_sqlscan *scan, struct ems_error *err)
         return ems_fail(err, EMS_SQL_REFUSED, "this is %s", what);
     line_end = memchr(data, '\n', size);
     scan->crlf = line_end != NULL && line_end > data && line_end[-1] == '\r';
+    scan->facts.crlf = scan->crlf;
     if (size >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0)
         ems_reader_skip(&scan->reader, 3);
     scan->phase = TEXT;
@@ -365,6 +367,7 @@ static int copy_line(struct ems_sqlscan *scan, struct ems_error *err)
             scan->lex.line_start = true;
             ems_sql_rows_init(&scan->rows, scan->shaper.statement.table,
                               scan->shaper.statement.columns, scan->crlf, scan->lex.line);
+            scan->rows_begin = scan->reader.offset - scan->span.size;
             scan->phase = ROWS;
             return EMS_OK;
         }
@@ -381,6 +384,7 @@ static void lend(struct ems_sqlscan *scan, struct ems_sql_event *event, const st
     *event = (struct ems_sql_event){.kind = EMS_SQL_ROWS,
                                     .statement = &scan->shaper.statement,
                                     .data = *span,
+                                    .begin = scan->rows_begin,
                                     .line = scan->lex.line};
     scan->facts.bytes += span->size;
     scan->table->bytes += span->size;
@@ -428,6 +432,7 @@ static void rows_end(struct ems_sqlscan *scan, struct ems_sql_event *event)
     *event = (struct ems_sql_event){.kind = EMS_SQL_COPY_END,
                                     .statement = &scan->shaper.statement,
                                     .rows = scan->rows.rows,
+                                    .begin = scan->rows_begin,
                                     .line = scan->lex.line};
     scan->lex.line++;
     scan->table->rows += scan->rows.rows;

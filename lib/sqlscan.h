@@ -24,7 +24,7 @@
 
 /* What a statement is. The order groups what is scheduled together in a restore. */
 enum ems_sql_shape {
-    EMS_SQL_SET,             /* SET name = constant, set_config('search_path', ...) */
+    EMS_SQL_SET, /* SET name = constant, set_config('search_path', ...) */
     EMS_SQL_CREATE_TABLE,
     EMS_SQL_CREATE_SEQUENCE,
     EMS_SQL_ALTER_SEQUENCE,  /* OWNED BY */
@@ -33,13 +33,13 @@ enum ems_sql_shape {
     EMS_SQL_COPY,            /* COPY t (c, ...) FROM stdin */
     EMS_SQL_INSERT,          /* constants only */
     EMS_SQL_SETVAL,
-    EMS_SQL_ADD_KEY,         /* PRIMARY KEY or UNIQUE */
+    EMS_SQL_ADD_KEY, /* PRIMARY KEY or UNIQUE */
     EMS_SQL_CREATE_INDEX,
-    EMS_SQL_CREATE_TRIGGER,  /* that calls one of Synapse's functions */
-    EMS_SQL_ADD_CHECK,       /* added later, so usually NOT VALID */
+    EMS_SQL_CREATE_TRIGGER, /* that calls one of Synapse's functions */
+    EMS_SQL_ADD_CHECK,      /* added later, so usually NOT VALID */
     EMS_SQL_ADD_FOREIGN_KEY,
     EMS_SQL_COMMENT,
-    EMS_SQL_OTHER,           /* known, harmless and not wanted: owners, grants, extensions, ... */
+    EMS_SQL_OTHER, /* known, harmless and not wanted: owners, grants, extensions, ... */
     EMS_SQL_SHAPE_COUNT
 };
 
@@ -60,36 +60,39 @@ struct ems_sql_statement {
     const char *name;   /* of the index, constraint, sequence, ... it makes, unquoted; or NULL */
     uint32_t columns;   /* COPY: number of columns listed */
     const char *const *column_names; /* COPY: unquoted */
-    uint64_t line;      /* of its first word, from 1 */
+    uint64_t line;                   /* of its first word, from 1 */
 };
 
 enum ems_sql_event_kind {
-    EMS_SQL_STATEMENT,  /* statement; for COPY the rows follow */
-    EMS_SQL_ROWS,       /* data: checked COPY bytes, cut anywhere, without the end marker */
-    EMS_SQL_COPY_END,   /* rows: how many */
+    EMS_SQL_STATEMENT, /* statement; for COPY the rows follow */
+    EMS_SQL_ROWS,      /* data: checked COPY bytes, cut anywhere, without the end marker */
+    EMS_SQL_COPY_END,  /* rows: how many */
 };
 
 /* Everything that is pointed to lives until the next call. */
 struct ems_sql_event {
     enum ems_sql_event_kind kind;
     const struct ems_sql_statement *statement; /* for rows and their end: the COPY statement */
-    struct ems_span data; /* ROWS only */
-    uint64_t rows;        /* COPY_END: rows of this block */
-    uint64_t line;        /* where the event begins */
+    struct ems_span data;                      /* ROWS only */
+    uint64_t rows;                             /* COPY_END: rows of this block */
+    uint64_t line;                             /* where the event begins */
+    uint64_t begin; /* ROWS, COPY_END: where the block's first row lies in the text */
 };
 
 struct ems_sql_table {
-    char *name; /* "public.events", printable */
+    char *name;           /* "public.events", printable */
     uint64_t rows, bytes; /* COPY rows and data bytes, INSERT rows (bytes 0) */
     bool has_data;        /* a COPY block, even an empty one, or an INSERT */
 };
 
-/* What is known of the dump; complete at EMS_END, as far as it goes before. Owned by the scanner. */
+/* What is known of the dump; complete at EMS_END, as far as it goes before. Owned by the scanner.
+ */
 struct ems_sql_facts {
-    bool complete;           /* the closing comment was there */
-    bool restricted;         /* \restrict seen */
-    bool search_public;      /* SET search_path = public, pg_catalog (pg_dump before 10.3): texts may
-                                hold names without schema, so the restore must set the same */
+    bool complete;      /* the closing comment was there */
+    bool restricted;    /* \restrict seen */
+    bool crlf;          /* lines end in CR LF, rows too */
+    bool search_public; /* SET search_path = public, pg_catalog (pg_dump before 10.3): texts may
+                           hold names without schema, so the restore must set the same */
     char server_version[64]; /* "Dumped from database version": a comment, so a hint only */
     char dump_version[64];   /* "Dumped by pg_dump version" */
     uint64_t statements, sent, swallowed, skipped; /* totals; sent means "to be sent" */
