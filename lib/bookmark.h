@@ -75,10 +75,33 @@ void ems_bookmarks_key(struct ems_bookmarks *, const struct ems_pgp_session_key 
 void ems_bookmarks_cfb(struct ems_bookmarks *, const struct ems_cfb_place *);
 void ems_bookmarks_literal(struct ems_bookmarks *, const struct ems_literal_place *);
 
+/* A place in the middle of a member. Start with {0}. */
+struct ems_inflate_place {
+    struct ems_deflate *deflate; /* a copy of the decoder; owned */
+    uint32_t crc;
+    uint64_t member_size; /* decoded of the member, the CRC's bytes */
+    uint64_t members;     /* complete before it */
+};
+
+void ems_inflate_place_release(struct ems_inflate_place *);
+
+/* Go on from a place (borrowed during the call): below gives the bytes that the decoder had not
+ * taken yet. */
+struct ems_source *ems_inflate_resume(struct ems_source *below, const struct ems_inflate_place *,
+                                      struct ems_error *);
+
+/* Another decoder in the same state, in the middle of a stream too. NULL when out of memory. */
+struct ems_deflate *ems_deflate_copy(const struct ems_deflate *, struct ems_error *);
+
 /* The decoder stands at `offset` of what it gives and `below` of what it takes. The state is taken
  * over. */
 #define EMS_BOOKMARK_SPACING (1024u * 1024u) /* octets of content between two calls */
 void ems_bookmarks_inflate(struct ems_bookmarks *, uint64_t offset, uint64_t below,
                            struct ems_inflate_place *);
+
+/* ems_parts_open from this offset on, without telling the set's watch. A part that is entered in
+ * the middle is compared with what the resolver saw as any other. */
+struct ems_source *ems_parts_open_at(const struct ems_part_set *, uint64_t offset,
+                                     struct ems_error *);
 
 #endif

@@ -4,6 +4,7 @@
  * Both libraries read ahead into a bit buffer. zlib hands whole unused bytes back by itself; ISA-L
  * does not, so that is done here, see isal_return_unused.
  */
+#include "bookmark.h"
 #include "inflate.h"
 
 #include <limits.h>

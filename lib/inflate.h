@@ -56,21 +56,6 @@ struct ems_inflate_options {
 struct ems_source *ems_inflate_open(struct ems_source *below, const struct ems_inflate_options *,
                                     struct ems_error *);
 
-/* A place in the middle of a member. Start with {0}. */
-struct ems_inflate_place {
-    struct ems_deflate *deflate; /* a copy of the decoder; owned */
-    uint32_t crc;
-    uint64_t member_size; /* decoded of the member, the CRC's bytes */
-    uint64_t members;     /* complete before it */
-};
-
-void ems_inflate_place_release(struct ems_inflate_place *);
-
-/* Go on from a place (borrowed during the call): below gives the bytes that the decoder had not
- * taken yet. */
-struct ems_source *ems_inflate_resume(struct ems_source *below, const struct ems_inflate_place *,
-                                      struct ems_error *);
-
 /*
  * The two codecs behind one interface, also for the raw deflate inside OpenPGP messages (algorithm
  * 1, RFC 9580 section 5.6). One struct, all state inside, no callbacks.
@@ -78,8 +63,6 @@ struct ems_source *ems_inflate_resume(struct ems_source *below, const struct ems
 struct ems_deflate *ems_deflate_new(enum ems_deflate_backend, struct ems_error *);
 void ems_deflate_reset(struct ems_deflate *); /* ready for the next stream */
 void ems_deflate_free(struct ems_deflate *);
-/* Another decoder in the same state, in the middle of a stream too. NULL when out of memory. */
-struct ems_deflate *ems_deflate_copy(const struct ems_deflate *, struct ems_error *);
 const char *ems_deflate_backend_name(const struct ems_deflate *);
 
 /*

@@ -132,10 +132,6 @@ void ems_upload_release(struct ems_upload *);
  * EMS_PART_UNFINISHED. A set that is not whole fails with EMS_PART_MISSING at open.
  */
 struct ems_source *ems_parts_open(const struct ems_part_set *, struct ems_error *);
-/* The same from this offset on, without telling the set's watch. A part that is entered in the
- * middle is compared with what the resolver saw as any other. */
-struct ems_source *ems_parts_open_at(const struct ems_part_set *, uint64_t offset,
-                                     struct ems_error *);
 
 /* The part that holds byte `origin` of the assembled stream, and the offset in it. NULL for
  * EMS_NOWHERE or behind the end (then *offset is EMS_NOWHERE). */

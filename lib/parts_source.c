@@ -6,6 +6,7 @@
  */
 #include "parts.h"
 
+#include "bookmark.h"
 #include "part_read.h"
 
 #include <errno.h>
