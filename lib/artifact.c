@@ -5,6 +5,7 @@
 #include "artifact_manifest.h"
 #include "artifact_sqlite.h"
 #include "artifact_text.h"
+#include "sqlite_check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -514,6 +515,8 @@ void ems_artifact_release(struct ems_artifact *a)
     free(a->config);
     free(a->signing_keys);
     ems_facts_release(&a->facts);
+    ems_sqlite_spool_free(a->database_copy);
+    free(a->database);
     ems_media_ids_release(&a->media_ids);
     ems_synapse_release(&a->synapse);
     *a = (struct ems_artifact){0};

@@ -54,7 +54,11 @@ struct ems_artifact {
     struct ems_media_ids media_ids; /* of a media store, for comparing with the dump; owned */
     struct ems_config *config;      /* of a file of Synapse's configuration (config.h), or NULL */
     struct ems_signing_keys *signing_keys; /* of a key file (signing_key.h), or NULL */
-    char *staged;                   /* database that it was restored into, or NULL */
+    /* Of an SQLite homeserver that was kept for a restore: where the file is (the upload itself, or
+     * a private copy that is removed with the artifact), or NULL. */
+    char *database;
+    struct ems_sqlite_spool *database_copy;
+    char *staged; /* database that it was restored into, or NULL */
     double elapsed_s;
 };
 
@@ -65,6 +69,7 @@ struct ems_artifact_digests {
 };
 
 struct ems_manifest;
+struct ems_sqlite_spool;
 
 struct ems_check_options {
     struct ems_pgp_secrets *secrets;
@@ -79,6 +84,7 @@ struct ems_check_options {
     ems_tick_fn *tick;                    /* may be NULL */
     void *tick_context;
     const char *temporary; /* directory for a database that must be unpacked; NULL: /tmp */
+    bool keep_database;    /* it will be restored: leave it in artifact->database */
     /* Sees every event of a dump; may be NULL. A code other than EMS_OK ends the check with it. */
     int (*watch)(void *context, const struct ems_sql_event *, struct ems_error *);
     void *watch_context;

@@ -27,24 +27,40 @@ static struct ems_sqlite_spool *open_spool(const struct ems_check_options *o, st
 static void note_copy(const struct ems_check_options *o, const char *artifact,
                       struct ems_findings *findings)
 {
-    ems_findings_add(findings, EMS_NOT_ENCRYPTED, EMS_SEVERITY_NOTE, artifact, NULL, EMS_NOWHERE,
-                     "",
-                     "SQLite needs a file: the database was unpacked, not encrypted, to a "
-                     "private directory in %s, which is removed now",
-                     o->temporary != NULL ? o->temporary : "/tmp");
+    ems_findings_add(
+        findings, EMS_NOT_ENCRYPTED, EMS_SEVERITY_NOTE, artifact, NULL, EMS_NOWHERE, "",
+        "SQLite needs a file: the database was unpacked, not encrypted, to a "
+        "private directory in %s, which is removed %s",
+        o->temporary != NULL ? o->temporary : "/tmp", o->keep_database ? "at the end" : "now");
+}
+
+/* For the restore: the path, and the copy that then belongs to the artifact. */
+static int keep(struct ems_artifact *a, const char *path, struct ems_sqlite_spool **spool,
+                struct ems_error *err)
+{
+    a->database = strdup(path);
+    if (a->database == NULL)
+        return ems_fail_memory(err);
+    a->database_copy = *spool;
+    *spool = NULL;
+    return EMS_OK;
 }
 
 /* The whole of it is in the spool, proven to its end. */
-static int check_copy(struct ems_artifact *a, const struct ems_sqlite_spool *spool,
+static int check_copy(struct ems_artifact *a, struct ems_sqlite_spool **spool,
                       const struct ems_check_options *o, const char *artifact,
                       struct ems_findings *findings, struct ems_facts *facts, struct ems_error *err)
 {
     struct ems_sqlite_options options = {
         .private_copy = true, .tick = o->tick, .tick_context = o->tick_context};
 
+    int rc;
+
     note_copy(o, artifact, findings);
-    return ems_sqlite_check(ems_sqlite_spool_path(spool), artifact, &options, findings, facts,
-                            &a->synapse, err);
+    rc = ems_sqlite_check(ems_sqlite_spool_path(*spool), artifact, &options, findings, facts,
+                          &a->synapse, err);
+    return rc == EMS_OK && o->keep_database ? keep(a, ems_sqlite_spool_path(*spool), spool, err)
+                                            : rc;
 }
 
 /* ---- in an archive ---- */
@@ -137,7 +153,7 @@ static int walker_finish(struct ems_walker *base, const char *artifact,
                          "the archive holds journals of a database, but not the database");
         return EMS_OK;
     }
-    return check_copy(w->artifact, w->spool, w->options, artifact, findings, facts, err);
+    return check_copy(w->artifact, &w->spool, w->options, artifact, findings, facts, err);
 }
 
 static void walker_free(struct ems_walker *base)
@@ -263,6 +279,8 @@ int ems_artifact_check_sqlite(struct ems_artifact *a, struct ems_chain *chain,
     }
     if (path != NULL) {
         rc = ems_sqlite_check(path, a->name, &options, findings, &a->facts, &a->synapse, err);
+        if (rc == EMS_OK && o->keep_database)
+            rc = keep(a, path, &spool, err);
     } else {
         rc = EMS_OK;
         if (!chain->encrypted && !chain->gzipped)
@@ -270,7 +288,7 @@ int ems_artifact_check_sqlite(struct ems_artifact *a, struct ems_chain *chain,
         if (rc == EMS_OK && !chain->encrypted && !chain->gzipped)
             rc = copy_beside(a, "-journal", EMS_SQLITE_FILE_JOURNAL, spool, err);
         if (rc == EMS_OK)
-            rc = check_copy(a, spool, o, a->name, findings, &a->facts, err);
+            rc = check_copy(a, &spool, o, a->name, findings, &a->facts, err);
     }
     ems_sqlite_spool_free(spool);
     a->archive_known = rc == EMS_OK;

@@ -3,16 +3,16 @@
  *
  * The database is a stranger's program for SQLite's machine: a schema may hold views that never
  * end, expression indexes, virtual tables. Everything that runs its code is switched off where
- * there is a switch, and the progress handler ends what is left. Statements are constants; nothing
- * from the file becomes part of one.
+ * there is a switch (sqlite_open.c), and the progress handler ends what is left. Statements are
+ * constants; nothing from the file becomes part of one.
  */
 #include "sqlite_check.h"
 
 #include "bytes.h"
+#include "sqlite_open.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,53 +189,13 @@ static int judge(struct check *c, int rc)
     return EMS_OK;
 }
 
-/* Percent-encodes what has a meaning in a URI. */
-static void uri_of(const char *path, bool immutable, char *out, size_t size)
-{
-    size_t n = (size_t)snprintf(out, size, "file:");
-
-    for (; *path != '\0' && n + 24 < size; path++)
-        n += (size_t)(strchr("?#%", *path) != NULL
-                          ? snprintf(out + n, size - n, "%%%02X", (unsigned char)*path)
-                          : snprintf(out + n, size - n, "%c", *path));
-    if (immutable)
-        snprintf(out + n, size - n, "?immutable=1");
-}
-
-/*
- * immutable=1: SQLite takes no locks and looks for no journals, so that it writes nothing, not even
- * beside a file of the customer's. Extensions cannot be loaded, triggers and views do not exist,
- * and functions with side effects are not called from the schema.
- */
 static int open_database(struct check *c)
 {
-    /* With a WAL SQLite must be able to write beside the file; only in a copy of our own. */
-    bool replay = c->has_wal && c->options->private_copy;
-    int flags = SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
-                (replay ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
-    char uri[4096];
-    int rc;
+    int rc = ems_sqlite_open(c->path, c->options->private_copy, &c->db);
 
-    uri_of(c->path, !replay, uri, sizeof uri);
-    rc = sqlite3_open_v2(uri, &c->db, flags, NULL);
-    if (rc != SQLITE_OK)
-        return judge(c, rc);
-    sqlite3_extended_result_codes(c->db, 1);
-    sqlite3_db_config(c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    sqlite3_db_config(c->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    sqlite3_db_config(c->db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL);
-    sqlite3_db_config(c->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
-    sqlite3_db_config(c->db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
-    sqlite3_limit(c->db, SQLITE_LIMIT_ATTACHED, 0);
-    sqlite3_limit(c->db, SQLITE_LIMIT_WORKER_THREADS, 0);
-    sqlite3_limit(c->db, SQLITE_LIMIT_EXPR_DEPTH, 100);
-    sqlite3_limit(c->db, SQLITE_LIMIT_SQL_LENGTH, 1 << 20);
-    sqlite3_progress_handler(c->db, STEPS_AT_ONCE, on_progress, c);
-    return judge(c, sqlite3_exec(c->db,
-                                 "PRAGMA mmap_size=0; PRAGMA cache_size=-8000;"
-                                 "PRAGMA cell_size_check=1; PRAGMA locking_mode=EXCLUSIVE;"
-                                 "PRAGMA query_only=1",
-                                 NULL, NULL, NULL));
+    if (c->db != NULL)
+        sqlite3_progress_handler(c->db, STEPS_AT_ONCE, on_progress, c);
+    return judge(c, rc);
 }
 
 /* A row for each problem, or one that says "ok". */
