@@ -1,23 +1,65 @@
 /*
- * media_ids.c - see media_ids.h. A record: flags, length of the id, the id, the file's size in
- * groups of 7 bits (lowest first, the top bit says that more follow).
+ * media_ids.c - see media_ids.h. A record:
+ *
+ *     flags (1), length of the id (1), size of the file (8),
+ *     [with SHA256: digest (32), time of creation (8), uploader (4),] the id
+ *
+ * in the machine's own byte order, at any address. The id comes last so that it can be shortened in
+ * place.
  */
 #include "media_ids.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { URL_CACHE = 1, SIZE_UNKNOWN = 2 };
+enum { URL_CACHE = 1, SHA256 = 2 };
+
+#define SIZE_AT     2u
+#define SHA256_AT   10u
+#define CREATED_AT  42u
+#define UPLOADER_AT 50u
+#define ID_PLAIN    10u /* where the id begins */
+#define ID_SHA256   54u
+
+static size_t id_at(const uint8_t *record)
+{
+    return record[0] & SHA256 ? ID_SHA256 : ID_PLAIN;
+}
+
+/* All but the id; returns where that goes. */
+static size_t put_facts(uint8_t *record, const struct ems_media_id *m)
+{
+    record[0] = (uint8_t)((m->url_cache ? URL_CACHE : 0) | (m->sha256 != NULL ? SHA256 : 0));
+    record[1] = (uint8_t)m->id_size;
+    memcpy(record + SIZE_AT, &m->size, sizeof m->size);
+    if (m->sha256 != NULL) {
+        memmove(record + SHA256_AT, m->sha256, 32); /* it may be this record's own */
+        memcpy(record + CREATED_AT, &m->created_ms, sizeof m->created_ms);
+        memcpy(record + UPLOADER_AT, &m->uploader, sizeof m->uploader);
+    }
+    return id_at(record);
+}
+
+/* A new record behind the others. */
+static int append(struct ems_media_ids *ids, const struct ems_media_id *m, uint32_t *offset,
+                  struct ems_error *err)
+{
+    uint8_t record[ID_SHA256 + EMS_MEDIA_ID_MAX];
+    size_t n;
+
+    if (m->id_size > EMS_MEDIA_ID_MAX || ids->records.size > UINT32_MAX - sizeof record)
+        return ems_fail(err, EMS_INTERNAL, "too many media ids, or one that is too long");
+    n = put_facts(record, m);
+    memcpy(record + n, m->id, m->id_size);
+    *offset = (uint32_t)ids->records.size;
+    return ems_buf_append(&ids->records, record, n + m->id_size, err);
+}
 
 int ems_media_ids_add(struct ems_media_ids *ids, const struct ems_media_id *m,
                       struct ems_error *err)
 {
-    uint8_t record[2 + EMS_MEDIA_ID_MAX + 10];
-    uint64_t rest = m->size != EMS_NOWHERE ? m->size : 0;
-    size_t n = 0, at = ids->records.size;
+    int rc;
 
-    if (m->id_size > EMS_MEDIA_ID_MAX || at > UINT32_MAX - sizeof record)
-        return ems_fail(err, EMS_INTERNAL, "too many media ids, or one that is too long");
     if (ids->count == ids->capacity) {
         size_t capacity = ids->capacity > 0 ? ids->capacity + ids->capacity / 2 : 1024;
         uint32_t *order = realloc(ids->order, capacity * sizeof *order);
@@ -27,18 +69,37 @@ int ems_media_ids_add(struct ems_media_ids *ids, const struct ems_media_id *m,
         ids->order = order;
         ids->capacity = capacity;
     }
-    record[n++] =
-        (uint8_t)((m->url_cache ? URL_CACHE : 0) | (m->size == EMS_NOWHERE ? SIZE_UNKNOWN : 0));
-    record[n++] = (uint8_t)m->id_size;
-    memcpy(record + n, m->id, m->id_size);
-    n += m->id_size;
-    for (; rest >= 0x80; rest >>= 7)
-        record[n++] = (uint8_t)(rest | 0x80);
-    record[n++] = (uint8_t)rest;
-    if (ems_buf_append(&ids->records, record, n, err) != EMS_OK)
-        return EMS_NO_MEMORY;
-    ids->order[ids->count++] = (uint32_t)at;
+    rc = append(ids, m, &ids->order[ids->count], err);
+    if (rc == EMS_OK)
+        ids->count++;
+    return rc;
+}
+
+int ems_media_ids_replace(struct ems_media_ids *ids, size_t i, const struct ems_media_id *m,
+                          struct ems_error *err)
+{
+    uint8_t *record = ids->records.data + ids->order[i];
+    bool fits = (record[0] & SHA256) == (m->sha256 != NULL ? SHA256 : 0) &&
+                m->id_size <= record[1] && memcmp(record + id_at(record), m->id, m->id_size) == 0;
+
+    if (!fits)
+        return append(ids, m, &ids->order[i], err);
+    put_facts(record, m);
     return EMS_OK;
+}
+
+void ems_media_ids_drop(struct ems_media_ids *ids, size_t i)
+{
+    ids->order[i] = ids->order[--ids->count];
+}
+
+uint32_t ems_media_uploader(const char *user_id, size_t size)
+{
+    uint32_t hash = 0x811c9dc5u;
+
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ (uint8_t)user_id[i]) * 0x01000193u;
+    return hash;
 }
 
 static int compare(const void *a, size_t a_size, const void *b, size_t b_size)
@@ -53,7 +114,7 @@ static int compare_records(const void *a, const void *b, void *context)
     const uint8_t *records = context;
     const uint8_t *x = records + *(const uint32_t *)a, *y = records + *(const uint32_t *)b;
 
-    return compare(x + 2, x[1], y + 2, y[1]);
+    return compare(x + id_at(x), x[1], y + id_at(y), y[1]);
 }
 
 void ems_media_ids_sort(struct ems_media_ids *ids)
@@ -64,18 +125,18 @@ void ems_media_ids_sort(struct ems_media_ids *ids)
 
 struct ems_media_id ems_media_ids_get(const struct ems_media_ids *ids, size_t i)
 {
-    const uint8_t *record = ids->records.data + ids->order[i], *p = record + 2 + record[1];
-    struct ems_media_id m = {.id = (const char *)record + 2,
+    const uint8_t *record = ids->records.data + ids->order[i];
+    struct ems_media_id m = {.id = (const char *)record + id_at(record),
                              .id_size = record[1],
-                             .url_cache = (record[0] & URL_CACHE) != 0};
+                             .url_cache = (record[0] & URL_CACHE) != 0,
+                             .created_ms = EMS_NOWHERE};
 
-    for (unsigned shift = 0;; shift += 7) {
-        m.size |= (uint64_t)(*p & 0x7f) << shift;
-        if ((*p++ & 0x80) == 0)
-            break;
+    memcpy(&m.size, record + SIZE_AT, sizeof m.size);
+    if (record[0] & SHA256) {
+        m.sha256 = record + SHA256_AT;
+        memcpy(&m.created_ms, record + CREATED_AT, sizeof m.created_ms);
+        memcpy(&m.uploader, record + UPLOADER_AT, sizeof m.uploader);
     }
-    if (record[0] & SIZE_UNKNOWN)
-        m.size = EMS_NOWHERE;
     return m;
 }
 
@@ -86,7 +147,7 @@ size_t ems_media_ids_find(const struct ems_media_ids *ids, const char *id, size_
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         const uint8_t *record = ids->records.data + ids->order[middle];
-        int order = compare(id, id_size, record + 2, record[1]);
+        int order = compare(id, id_size, record + id_at(record), record[1]);
 
         if (order == 0)
             return middle;

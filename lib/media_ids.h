@@ -1,6 +1,7 @@
 /*
- * media_ids.h - media ids with the sizes of their files, kept compactly: about the id's own length
- * and ten bytes each, so that a million fit into tens of megabytes.
+ * media_ids.h - media ids with what is known of their files, kept compactly: about the id's own
+ * length and fifteen bytes each, and fifty more where digests are known, so that a million fit into
+ * tens of megabytes.
  *
  * Filled while an archive passes, sorted once, then asked while a dump's local_media_repository is
  * compared with it.
@@ -18,6 +19,10 @@ struct ems_media_id {
     size_t id_size;
     uint64_t size;  /* bytes of the file; EMS_NOWHERE if not known (a hard link) */
     bool url_cache; /* of the preview cache: no user misses it */
+    /* From the manifest of a media export; a media store says nothing of these. */
+    const uint8_t *sha256; /* 32 bytes, or NULL (then the next two mean nothing) */
+    uint64_t created_ms;   /* since 1970; EMS_NOWHERE if not known */
+    uint32_t uploader;     /* ems_media_uploader of the uploader's user id ("" for none) */
 };
 
 /* Start with {0}; release with ems_media_ids_release. */
@@ -27,9 +32,18 @@ struct ems_media_ids {
     size_t count, capacity;
 };
 
+/* A user id as 32 bits (FNV-1a): enough to see that two differ, not to prove them equal. */
+uint32_t ems_media_uploader(const char *user_id, size_t size);
+
 /* EMS_OK, EMS_NO_MEMORY, or EMS_INTERNAL when 4 GiB of records are full. id_size up to
  * EMS_MEDIA_ID_MAX. */
 int ems_media_ids_add(struct ems_media_ids *, const struct ems_media_id *, struct ems_error *);
+/* Puts another record into the place of one that has as many facts (sha256 or none in both). In
+ * place if the new id is how the old one begins. As ems_media_ids_add. */
+int ems_media_ids_replace(struct ems_media_ids *, size_t i, const struct ems_media_id *,
+                          struct ems_error *);
+/* Takes one out; the last of the list takes its place. */
+void ems_media_ids_drop(struct ems_media_ids *, size_t i);
 void ems_media_ids_sort(struct ems_media_ids *);
 /* By position (after the sort in the order of the ids). */
 struct ems_media_id ems_media_ids_get(const struct ems_media_ids *, size_t i);

@@ -245,6 +245,51 @@ static void test_media_ids(void)
     ems_media_ids_release(&ids);
 }
 
+/* What a media export says of each: digest, time, uploader; shortened in place, or put anew. */
+static void test_media_ids_facts(void)
+{
+    struct ems_media_ids ids = {0};
+    struct ems_error err = {0};
+    uint8_t sha256[32];
+    struct ems_media_id id = {.id = "abcdef.png",
+                              .id_size = 10,
+                              .size = 5,
+                              .sha256 = sha256,
+                              .created_ms = 1600000000000,
+                              .uploader = ems_media_uploader(":b", 4)};
+    struct ems_media_id plain = {.id = "abc", .id_size = 3, .size = 7};
+    size_t size;
+
+    for (size_t i = 0; i < sizeof sha256; i++)
+        sha256[i] = (uint8_t)i;
+    ASSERT_CODE(ems_media_ids_add(&ids, &id, &err), EMS_OK);
+    ASSERT_CODE(ems_media_ids_add(&ids, &plain, &err), EMS_OK);
+    size = ids.records.size;
+    id = ems_media_ids_get(&ids, 0); /* its own memory */
+    CU_ASSERT(id.id_size == 10 && memcmp(id.id, "abcdef.png", 10) == 0);
+    CU_ASSERT_EQUAL(id.created_ms, 1600000000000);
+    CU_ASSERT_EQUAL(id.uploader, ems_media_uploader(":b", 4));
+    CU_ASSERT_NOT_EQUAL(id.uploader, ems_media_uploader(":c", 4));
+    id.id_size = 6;
+    ASSERT_CODE(ems_media_ids_replace(&ids, 0, &id, &err), EMS_OK);
+    CU_ASSERT_EQUAL(ids.records.size, size);
+    id = ems_media_ids_get(&ids, 0);
+    CU_ASSERT(id.id_size == 6 && memcmp(id.id, "abcdef", 6) == 0 && id.size == 5);
+    CU_ASSERT(memcmp(id.sha256, sha256, sizeof sha256) == 0);
+    id.id = "xyz";
+    id.id_size = 3;
+    ASSERT_CODE(ems_media_ids_replace(&ids, 0, &id, &err), EMS_OK);
+    CU_ASSERT(ids.records.size > size);
+    CU_ASSERT(memcmp(ems_media_ids_get(&ids, 0).sha256, sha256, sizeof sha256) == 0);
+    ems_media_ids_sort(&ids);
+    CU_ASSERT_EQUAL(ems_media_ids_find(&ids, "xyz", 3), 1);
+    CU_ASSERT_PTR_NULL(ems_media_ids_get(&ids, 0).sha256);
+    ems_media_ids_drop(&ids, 0);
+    CU_ASSERT_EQUAL(ids.count, 1);
+    CU_ASSERT_EQUAL(ems_media_ids_find(&ids, "xyz", 3), 0);
+    ems_media_ids_release(&ids);
+}
+
 /* ---- the walk ---- */
 
 /* Claims files named export-*, and counts what it is called with. */
@@ -454,6 +499,7 @@ static void test_store_is_counted(void)
 
 EMS_TESTS("archive", {"paths", test_paths}, {"links", test_links}, {"types", test_types},
           {"duplicates", test_duplicates}, {"paths of a media store", test_store_paths},
-          {"media ids", test_media_ids}, {"whose content it is", test_whose_content},
+          {"media ids", test_media_ids}, {"media ids with digests", test_media_ids_facts},
+          {"whose content it is", test_whose_content},
           {"walkers get their bytes", test_walkers_get_their_bytes},
           {"a store is counted", test_store_is_counted})
