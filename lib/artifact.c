@@ -517,6 +517,9 @@ void ems_artifact_release(struct ems_artifact *a)
     ems_facts_release(&a->facts);
     ems_sqlite_spool_free(a->database_copy);
     free(a->database);
+    for (size_t i = 0; i < a->left_out_count; i++)
+        free(a->left_out[i].table);
+    free(a->left_out);
     ems_media_ids_release(&a->media_ids);
     ems_synapse_release(&a->synapse);
     *a = (struct ems_artifact){0};

@@ -32,6 +32,13 @@ enum ems_verdict {
     EMS_VERDICT_UNCHECKED, /* nothing here can check it (yet), or it was not got to */
 };
 
+/* A table of an SQLite homeserver that a restore did not copy. */
+struct ems_left_out {
+    char *table;
+    uint64_t rows;
+    const char *reason; /* static */
+};
+
 struct ems_artifact {
     char *name;
     enum ems_kind kind; /* what its name says it should be, or what its content is */
@@ -45,7 +52,8 @@ struct ems_artifact {
     enum ems_content content;
     struct ems_pgp_facts pgp;
     struct ems_inflate_facts gzip;
-    struct ems_sql_facts sql; /* tables owned by the artifact */
+    struct ems_sql_facts sql; /* of a dump, or of what a restore has stored of an SQLite homeserver
+                                 (tables and rows only); tables owned by the artifact */
     struct ems_synapse synapse;
     bool is_archive;    /* a tar archive, or taken for one */
     bool archive_known; /* its content is of a kind that was checked */
@@ -58,6 +66,8 @@ struct ems_artifact {
      * a private copy that is removed with the artifact), or NULL. */
     char *database;
     struct ems_sqlite_spool *database_copy;
+    struct ems_left_out *left_out; /* of its tables, by the restore */
+    size_t left_out_count;
     char *staged; /* database that it was restored into, or NULL */
     double elapsed_s;
 };

@@ -206,6 +206,10 @@ static int text_tables(const struct ems_artifact *a, struct ems_buf *out, struct
     for (size_t i = 0; i < a->sql.skip_reason_count && rc == EMS_OK; i++)
         rc = ems_buf_printf(out, err, "        left out: %llu x %s\n",
                             (unsigned long long)a->sql.skip_counts[i], a->sql.skip_reasons[i]);
+    for (size_t i = 0; i < a->left_out_count && rc == EMS_OK; i++)
+        rc = ems_buf_printf(out, err, "        left out: %s, %llu rows: %s\n",
+                            a->left_out[i].table, (unsigned long long)a->left_out[i].rows,
+                            a->left_out[i].reason);
     return rc;
 }
 
@@ -267,6 +271,9 @@ static int text_artifact(const struct ems_report *report, const struct ems_artif
         rc = text_tables(a, out, err);
     if (rc == EMS_OK && a->staged != NULL)
         rc = ems_buf_printf(out, err, "    restored into database %s\n", a->staged);
+    if (rc == EMS_OK && a->staged != NULL && !a->is_sql)
+        rc = ems_buf_printf(out, err, "    %zu tables, %llu rows\n", a->sql.table_count,
+                            (unsigned long long)a->sql.rows);
     return rc != EMS_OK ? rc : text_findings(report, shown, p, out, err);
 }
 

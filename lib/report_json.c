@@ -140,6 +140,27 @@ static json_t *layer_sql(const struct ems_artifact *a)
     return o;
 }
 
+/* What a restore has made of an SQLite homeserver; of a dump it is what the dump says. */
+static json_t *layer_staging(const struct ems_artifact *a)
+{
+    json_t *o = json_object(), *tables = json_object(), *left = json_object();
+
+    for (size_t i = 0; i < a->sql.table_count; i++)
+        json_object_set_new(tables, a->sql.tables[i].name, number(a->sql.tables[i].rows));
+    for (size_t i = 0; i < a->left_out_count; i++) {
+        json_t *table = json_object();
+
+        json_object_set_new(table, "rows", number(a->left_out[i].rows));
+        json_object_set_new(table, "reason", json_string(a->left_out[i].reason));
+        json_object_set_new(left, a->left_out[i].table, table);
+    }
+    json_object_set_new(o, "layer", json_string("staging"));
+    json_object_set_new(o, "rows", number(a->sql.rows));
+    json_object_set_new(o, "tables", tables);
+    json_object_set_new(o, "left_out", left);
+    return o;
+}
+
 /* How the artifact was cut, and what of it is here. */
 static json_t *part_set(const struct ems_part_set *set)
 {
@@ -187,6 +208,8 @@ static int json_artifact(const struct ems_artifact *a, struct ems_buf *out, stru
         json_array_append_new(layers, layer_tar(a));
     if (a->facts.layer != NULL)
         json_array_append_new(layers, layer_facts(&a->facts));
+    if (!a->is_sql && a->staged != NULL)
+        json_array_append_new(layers, layer_staging(a));
     json_object_set_new(o, "type", json_string("artifact"));
     json_object_set_new(o, "name", name_of(a->name));
     json_object_set_new(o, "kind", json_string(ems_kind_name(a->kind)));

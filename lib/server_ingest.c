@@ -1,6 +1,8 @@
 /* server_ingest.c - see server_ingest.h */
 #include "server_ingest.h"
 
+#include "server_sqlite.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,11 +90,33 @@ static int run_restore(struct ems_artifact *artifact, struct ems_source *bottom,
     return rc;
 }
 
+static int read_schema(struct ems_schema *schema, const struct ems_ingest_options *o,
+                       struct ems_error *err)
+{
+    if (o->schema_from == NULL)
+        return ems_fail(err, EMS_SERVER_ERROR,
+                        "an SQLite homeserver needs the PostgreSQL schema of a Synapse of its "
+                        "release: give --schema-from");
+    return ems_schema_read(schema, o->schema_from, &o->check, err);
+}
+
+/* The database gets its name, or goes. */
+static int publish(struct ems_staging *staging, int rc, struct ems_error *err)
+{
+    if (rc == EMS_OK)
+        rc = ems_staging_publish(staging, err);
+    if (rc != EMS_OK)
+        ems_staging_abandon(staging);
+    return rc;
+}
+
 int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream,
                         const struct ems_ingest_options *o, struct ems_staging **staging,
                         struct ems_findings *findings)
 {
-    bool collect = stream != NULL;
+    const bool collect = stream != NULL;
+    const bool sqlite = !collect && artifact->kind == EMS_KIND_SQLITE;
+    struct ems_schema schema = {0};
     struct ems_error err = {0};
     char name[64];
     int rc = EMS_OK;
@@ -100,28 +124,32 @@ int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream
     if (!choose_name(o, artifact, name)) {
         if (stream == NULL)
             rc = ems_fail(&err, EMS_RESTORE_FAILED,
-                          "the dump names no homeserver to call the database after: give "
-                          "--database");
+                          "the %s names no homeserver to call the database after: give "
+                          "--database",
+                          sqlite ? "database" : "dump");
         else
             rc = ems_fail(&err, EMS_RESTORE_FAILED,
                           "a dump from a pipe cannot be asked for its server name first: give "
                           "--database or --server-name");
     }
+    if (rc == EMS_OK && sqlite)
+        rc = read_schema(&schema, o, &err);
     if (rc == EMS_OK && *staging == NULL)
         rc = ems_staging_open(&o->server, staging, &err);
     if (rc == EMS_OK)
         rc = ems_staging_create(*staging, name, o->replace, &err);
-    if (rc == EMS_OK) {
+    if (rc == EMS_OK && sqlite) {
+        rc = ems_sqlite_restore(artifact, &schema, *staging, &o->check, findings, &err);
+        rc = publish(*staging, rc, &err);
+    } else if (rc == EMS_OK) {
         struct ems_source *bottom = stream != NULL ? stream : ems_parts_open(artifact->set, &err);
 
         stream = NULL;
         rc = run_restore(artifact, bottom, o, *staging, collect, &err);
-        if (rc == EMS_OK)
-            rc = ems_staging_publish(*staging, &err);
-        if (rc != EMS_OK)
-            ems_staging_abandon(*staging);
+        rc = publish(*staging, rc, &err);
     }
     ems_source_free(stream);
+    ems_schema_release(&schema);
     if (rc == EMS_OK) {
         artifact->staged = strdup(name);
         artifact->verdict = EMS_VERDICT_VERIFIED;
@@ -130,7 +158,10 @@ int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream
     } else {
         enum ems_verdict before = artifact->verdict;
 
-        ems_artifact_fail(artifact, &err, findings);
+        if (rc == EMS_SYNAPSE_SCHEMA) /* told already, and no fault of the upload */
+            artifact->error = rc;
+        else
+            ems_artifact_fail(artifact, &err, findings);
         if (ems_code_exit(rc) == 75) /* the upload is as good as it was found to be */
             artifact->verdict = before;
     }

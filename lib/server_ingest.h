@@ -15,13 +15,15 @@ struct ems_ingest_options {
     struct ems_staging_options server;
     const char *database;    /* NULL: staging_<server name> */
     const char *server_name; /* NULL: what the first pass found in the dump */
+    const char *schema_from; /* for an SQLite homeserver: see server_schema.h */
     bool replace;            /* an existing database of that name */
     struct ems_plan *plan; /* that ems_plan_observe made in the first pass; NULL: no parallelism */
 };
 
 /*
- * Restore `artifact`. With a set: it must have been verified by ems_artifact_check before; its
- * parts are read a second time and proven again on the way. With a stream (taken over): read once;
+ * Restore `artifact`, a dump or an SQLite homeserver. With a set: it must have been verified by ems_artifact_check before; its
+ * parts are read a second time and proven again on the way (an SQLite homeserver was kept by the
+ * check, server_sqlite.h). With a stream (taken over): read once;
  * the artifact is filled in as ems_artifact_check does. The database gets its name only at the very
  * end; on any failure nothing of that name was made or touched.
  *

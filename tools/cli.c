@@ -26,6 +26,7 @@ enum {
     OPT_ALLOW_NO_INTEGRITY,
     OPT_DSN,
     OPT_EMBEDDED,
+    OPT_SCHEMA_FROM,
     OPT_SERVER_NAME,
     OPT_RECIPIENT_KEY,
     OPT_BLOCKS,
@@ -76,6 +77,10 @@ static const struct {
     {{"embedded", required_argument, NULL, OPT_EMBEDDED},
      CLI_SERVER,
      "    --embedded=DIR          use a private server kept in DIR, made on first use"},
+    {{"schema-from", required_argument, NULL, OPT_SCHEMA_FROM},
+     CLI_SERVER,
+     "    --schema-from=DUMP|CONNINFO  for an SQLite homeserver: a dump or a database of a\n"
+     "                              Synapse of the same release, for its schema"},
     {{"database", required_argument, NULL, 'd'},
      CLI_SERVER,
      "-d, --database=NAME         name of the staging database"},
@@ -214,6 +219,9 @@ static int take_option(struct cli *cli, int c, const char *value)
         break;
     case OPT_EMBEDDED:
         cli->embedded = value;
+        break;
+    case OPT_SCHEMA_FROM:
+        cli->schema_from = value;
         break;
     case 'd':
         if (value[0] == '\0' || strlen(value) > 63)

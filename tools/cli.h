@@ -36,7 +36,7 @@ enum cli_when { CLI_AUTO, CLI_ALWAYS, CLI_NEVER };
 struct cli {
     const struct cli_tool *tool;
     const char *passphrase_file, *key_passphrase_file, *output, *dsn, *embedded, *database,
-        *server_name, *recipient_key, *listing, *directory;
+        *server_name, *recipient_key, *listing, *directory, *schema_from;
     const char *secret_keys[CLI_MAX_KEYS];
     size_t secret_key_count;
     int passphrase_fd; /* -1: none */

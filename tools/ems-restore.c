@@ -1,4 +1,4 @@
-/* ems-restore - restore an SQL dump into a staging PostgreSQL. */
+/* ems-restore - restore an SQL dump or an SQLite homeserver into a staging PostgreSQL. */
 #include "server.h"
 
 #include <stdlib.h>
@@ -9,8 +9,9 @@ static const struct cli_tool tool = {
     .synopsis = "[OPTION]... PATH",
     .purpose = "Restore the database export of an upload into a staging PostgreSQL. PATH is the\n"
                "artifact (whole or split), one of its parts, a directory that holds it, or - for\n"
-               "standard input. A file is proven in a first pass and restored in a second. The\n"
-               "database gets its name only when everything is proven.",
+               "a dump from standard input. A file is proven in a first pass and restored in a\n"
+               "second. An SQLite homeserver needs --schema-from. The database gets its name only\n"
+               "when everything is proven.",
     .groups = CLI_SECRETS | CLI_SERVER | CLI_NAME,
     .min_paths = 1,
     .max_paths = -1,
@@ -34,16 +35,18 @@ static void restore_stream(struct cli *cli, int fd, const char *name, struct ems
         server_restore(cli, artifact, stream, NULL, staging);
 }
 
-/* The dump among the artifacts that were named: by its name if there are several. */
-static const struct ems_part_set *choose(const struct ems_upload *upload, size_t *dumps)
+/* The database among the artifacts that were named: by its name if there are several. */
+static const struct ems_part_set *choose(const struct ems_upload *upload, size_t *databases)
 {
     const struct ems_part_set *chosen = upload->count == 1 ? &upload->sets[0] : NULL;
 
-    *dumps = upload->count == 1;
+    *databases = upload->count == 1;
     for (size_t i = 0; i < upload->count && upload->count > 1; i++) {
-        if (ems_kind_of_name(upload->sets[i].name) == EMS_KIND_PG_DUMP) {
+        enum ems_kind kind = ems_kind_of_name(upload->sets[i].name);
+
+        if (kind == EMS_KIND_PG_DUMP || kind == EMS_KIND_SQLITE) {
             chosen = &upload->sets[i];
-            ++*dumps;
+            ++*databases;
         }
     }
     return chosen;
@@ -56,7 +59,7 @@ int main(int argc, char **argv)
     struct ems_upload upload = {0};
     struct cli cli;
     const char *name;
-    size_t dumps;
+    size_t databases;
     int fd, status = cli_start(&cli, &tool, argc, argv);
 
     if (status >= 0)
@@ -65,13 +68,18 @@ int main(int argc, char **argv)
         if (cli_is_stream(&cli, &fd, &name)) {
             restore_stream(&cli, fd, name, &staging);
         } else if (cli_resolve(&cli, &upload)) {
-            set = choose(&upload, &dumps);
-            if (dumps != 1 && cli.report.findings.count == 0) {
+            set = choose(&upload, &databases);
+            if (databases != 1 && cli.report.findings.count == 0) {
                 ems_upload_release(&upload);
                 return cli_usage(&cli, "%zu database exports are named: restore one at a time",
-                                 dumps);
+                                 databases);
             }
-            if (dumps == 1)
+            if (databases == 1 && ems_kind_of_name(set->name) == EMS_KIND_SQLITE &&
+                cli.schema_from == NULL) {
+                ems_upload_release(&upload);
+                return cli_usage(&cli, "an SQLite homeserver needs --schema-from");
+            }
+            if (databases == 1)
                 server_check_and_restore(&cli, set, true, &staging);
         }
     }

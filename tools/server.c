@@ -11,6 +11,7 @@ void server_restore(struct cli *cli, struct ems_artifact *artifact, struct ems_s
         .server = {.conninfo = cli->dsn, .embedded = cli->embedded, .jobs = cli->jobs},
         .database = cli->database,
         .server_name = cli->server_name,
+        .schema_from = cli->schema_from,
         .replace = cli->force,
         .plan = plan,
     };
@@ -36,6 +37,7 @@ void server_check_and_restore(struct cli *cli, const struct ems_part_set *set, b
 
     options.watch = plan_ahead;
     options.watch_context = &plan;
+    options.keep_database = true;
     cli_progress(cli, set->name, "checking", set->size);
     if (artifact == NULL ||
         ems_artifact_check(artifact, set, NULL, NULL, &options, &cli->report.findings) != EMS_OK) {
@@ -43,11 +45,15 @@ void server_check_and_restore(struct cli *cli, const struct ems_part_set *set, b
         ems_plan_release(&plan);
         return;
     }
-    if (artifact->verdict == EMS_VERDICT_VERIFIED && artifact->is_sql)
+    if (artifact->verdict == EMS_VERDICT_VERIFIED &&
+        (artifact->is_sql || artifact->database != NULL))
         server_restore(cli, artifact, NULL, &plan, staging);
     else if (only_dumps && artifact->error == EMS_OK)
-        ems_findings_add(&cli->report.findings, EMS_SQL_REFUSED, EMS_SEVERITY_ERROR, artifact->name,
-                         NULL, EMS_NOWHERE, "Name the database export.",
-                         "%s is not an SQL dump, so there is nothing to restore", artifact->name);
+        ems_findings_add(
+            &cli->report.findings, EMS_SQL_REFUSED, EMS_SEVERITY_ERROR, artifact->name, NULL,
+            EMS_NOWHERE, "Name the database export.",
+            "%s is neither an SQL dump nor an SQLite homeserver, so there is nothing to "
+            "restore",
+            artifact->name);
     ems_plan_release(&plan);
 }

@@ -1,0 +1,284 @@
+/*
+ * server_schema.c - see server_schema.h
+ *
+ * Items keep the order of the dump, which is one that works: pg_dump sorts by dependency. The two
+ * phases cut it where pg_dump itself puts the rows.
+ */
+#include "server_schema.h"
+
+#include "bytes.h"
+#include "server_pq.h"
+#include "server_wait.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* The three tables hold a few hundred short rows. */
+#define MAX_ROWS_BYTES (16u * 1024 * 1024)
+/* A Synapse schema is about 1,000 statements, 300 kB. */
+#define MAX_ITEMS 20000u
+
+#define NAME "--schema-from"
+
+bool ems_schema_is_own(const char *table)
+{
+    static const char *const own[] = {"public.schema_version", "public.schema_compat_version",
+                                      "public.applied_schema_deltas"};
+
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if (strcmp(table, own[i]) == 0)
+            return true;
+    return false;
+}
+
+struct ems_schema_item *ems_schema_add(struct ems_schema *schema, enum ems_sql_shape shape,
+                                       const char *text, uint64_t line, struct ems_error *err)
+{
+    struct ems_schema_item *item;
+    char *copy;
+
+    if (schema->count >= MAX_ITEMS) {
+        ems_fail(err, EMS_SERVER_ERROR, NAME " %s: more than %u statements", schema->name,
+                 MAX_ITEMS);
+        return NULL;
+    }
+    if (schema->count == schema->capacity) {
+        size_t capacity = schema->capacity > 0 ? 2 * schema->capacity : 512;
+
+        item = realloc(schema->items, capacity * sizeof *item);
+        if (item == NULL) {
+            ems_fail_memory(err);
+            return NULL;
+        }
+        schema->items = item;
+        schema->capacity = capacity;
+    }
+    copy = strdup(text);
+    if (copy == NULL) {
+        ems_fail_memory(err);
+        return NULL;
+    }
+    item = &schema->items[schema->count++];
+    *item = (struct ems_schema_item){.shape = shape, .text = copy, .line = line};
+    return item;
+}
+
+/* ---- reading ---- */
+
+static bool is_wanted(const struct ems_sql_statement *s)
+{
+    if (s->action != EMS_SQL_SEND || s->shape == EMS_SQL_SETVAL)
+        return false; /* the sequences will follow the rows that come */
+    if (s->shape == EMS_SQL_COPY || s->shape == EMS_SQL_INSERT)
+        return s->table != NULL && ems_schema_is_own(s->table);
+    return true;
+}
+
+static int take_rows(struct ems_schema *schema, const struct ems_span *rows, struct ems_error *err)
+{
+    struct ems_schema_item *item = &schema->items[schema->count - 1];
+    uint8_t *grown;
+
+    if (item->size + rows->size > MAX_ROWS_BYTES)
+        return ems_fail(err, EMS_SERVER_ERROR, NAME " %s: too many rows at line %llu", schema->name,
+                        (unsigned long long)item->line);
+    grown = realloc(item->data, item->size + rows->size);
+    if (grown == NULL)
+        return ems_fail_memory(err);
+    memcpy(grown + item->size, rows->data, rows->size);
+    item->data = grown;
+    item->size += rows->size;
+    return EMS_OK;
+}
+
+static int take_event(struct ems_schema *schema, const struct ems_sql_event *event,
+                      struct ems_error *err)
+{
+    if (!is_wanted(event->statement))
+        return EMS_OK;
+    switch (event->kind) {
+    case EMS_SQL_STATEMENT:
+        return ems_schema_add(schema, event->statement->shape, event->statement->text,
+                              event->statement->line, err) != NULL
+                   ? EMS_OK
+                   : err->code;
+    case EMS_SQL_ROWS:
+        return take_rows(schema, &event->data, err);
+    case EMS_SQL_COPY_END:
+        schema->items[schema->count - 1].rows = event->rows;
+        return EMS_OK;
+    }
+    return ems_fail(err, EMS_INTERNAL, "schema: unknown event %d", (int)event->kind);
+}
+
+/* What is wrong with the source of the schema must not be taken for a fault of the upload. */
+static int rename_failure(const struct ems_schema *schema, int rc, const struct ems_error *inner,
+                          struct ems_error *err)
+{
+    if (rc == EMS_NO_MEMORY || strncmp(inner->text, NAME, strlen(NAME)) == 0 ||
+        strcmp(inner->text, "interrupted") == 0)
+        return ems_fail(err, rc, "%s", inner->text);
+    return ems_fail(err, EMS_SERVER_ERROR, NAME " %s: %s [%s]", schema->name, inner->text,
+                    ems_code_name(rc));
+}
+
+static int read_events(struct ems_schema *schema, struct ems_sqlscan *scan,
+                       const struct ems_check_options *check, struct ems_error *err)
+{
+    struct ems_sql_event event;
+    int rc;
+
+    while ((rc = ems_sqlscan_next(scan, &event, err)) == EMS_OK) {
+        rc = take_event(schema, &event, err);
+        if (rc == EMS_OK && check != NULL && check->tick != NULL)
+            rc = check->tick(check->tick_context, err);
+        if (rc != EMS_OK)
+            return rc;
+    }
+    schema->search_public = ems_sqlscan_facts(scan)->search_public;
+    return rc == EMS_END ? EMS_OK : rc;
+}
+
+int ems_schema_read_source(struct ems_schema *schema, struct ems_source *below,
+                           const struct ems_check_options *check, struct ems_error *err)
+{
+    static const struct ems_check_options nothing;
+    const struct ems_check_options *o = check != NULL ? check : &nothing;
+    struct ems_chain_options options = {.secrets = o->secrets,
+                                        .allow_no_integrity = o->allow_no_integrity,
+                                        .no_threads = o->no_threads};
+    struct ems_sqlscan *scan = NULL;
+    struct ems_error inner = {0};
+    struct ems_chain chain = {0};
+    int rc = ems_chain_open(&chain, below, &options, &inner);
+
+    if (rc == EMS_OK) {
+        scan = ems_sqlscan_open(chain.top, &inner);
+        chain.top = NULL;
+        rc = scan != NULL ? read_events(schema, scan, check, &inner) : inner.code;
+    }
+    ems_sqlscan_free(scan);
+    ems_chain_close(&chain);
+    return rc == EMS_OK ? EMS_OK : rename_failure(schema, rc, &inner, err);
+}
+
+/* A file wins over a conninfo: no file is called "host=...", and who means one has it there. */
+int ems_schema_read(struct ems_schema *schema, const char *from,
+                    const struct ems_check_options *check, struct ems_error *err)
+{
+    struct ems_source *bottom;
+    struct stat st;
+    int fd;
+
+    if (stat(from, &st) != 0) {
+        if (strchr(from, '=') == NULL && strstr(from, "://") == NULL)
+            return ems_fail(err, EMS_SERVER_ERROR,
+                            NAME " %s: there is no such file, and it is no connection string",
+                            from);
+        return ems_schema_read_database(schema, from, check, err);
+    }
+    ems_printable(from, strlen(from), schema->name, sizeof schema->name);
+    fd = S_ISREG(st.st_mode) ? open(from, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0)
+        return ems_fail(err, EMS_SERVER_ERROR, NAME " %s: not a file that can be read",
+                        schema->name);
+    bottom = ems_source_fd_open(fd, true, schema->name, err);
+    return bottom != NULL ? ems_schema_read_source(schema, bottom, check, err) : err->code;
+}
+
+/* ---- sending ---- */
+
+static bool is_before_rows(enum ems_sql_shape shape)
+{
+    return shape < EMS_SQL_ADD_KEY;
+}
+
+static int send_rows(PGconn *conn, const struct ems_schema_item *item, ems_tick_fn *tick,
+                     void *tick_context, struct ems_error *err)
+{
+    PGresult *answer = NULL;
+    int rc = ems_pq_wait(conn, item->text, tick, tick_context, &answer, err);
+
+    if (rc == EMS_OK && PQresultStatus(answer) != PGRES_COPY_IN)
+        rc = ems_pq_refused(conn, answer, err, "line %llu of the schema",
+                            (unsigned long long)item->line);
+    PQclear(answer);
+    answer = NULL;
+    if (rc == EMS_OK && item->size > 0 &&
+        PQputCopyData(conn, (const char *)item->data, (int)item->size) != 1)
+        rc = ems_pq_refused(conn, NULL, err, "line %llu of the schema",
+                            (unsigned long long)item->line);
+    if (rc == EMS_OK && PQputCopyEnd(conn, NULL) != 1)
+        rc = ems_pq_refused(conn, NULL, err, "line %llu of the schema",
+                            (unsigned long long)item->line);
+    if (rc == EMS_OK)
+        rc = ems_pq_wait_answer(conn, tick, tick_context, &answer, err);
+    if (rc == EMS_OK && (PQresultStatus(answer) != PGRES_COMMAND_OK ||
+                         strtoull(PQcmdTuples(answer), NULL, 10) != item->rows))
+        rc = ems_pq_refused(conn, answer, err, "line %llu of the schema: rows",
+                            (unsigned long long)item->line);
+    PQclear(answer);
+    if (rc == EMS_OK)
+        PQclear(PQgetResult(conn));
+    return rc;
+}
+
+/* "ALTER TABLE ONLY public.events ADD CONSTRAINT ..." on one line, as far as it fits. */
+static const char *head_of(const char *text, char *out, size_t size)
+{
+    char line[100];
+    size_t used = 0;
+
+    for (; *text != '\0' && used + 1 < sizeof line; text++) {
+        bool blank = *text == ' ' || *text == '\n' || *text == '\t';
+
+        if (!blank || (used > 0 && line[used - 1] != ' '))
+            line[used++] = blank ? ' ' : *text;
+    }
+    return ems_printable(line, used, out, size);
+}
+
+static int send_item(PGconn *conn, const struct ems_schema_item *item, ems_tick_fn *tick,
+                     void *tick_context, struct ems_error *err)
+{
+    PGresult *answer = NULL;
+    char head[100];
+    int rc;
+
+    if (item->shape == EMS_SQL_COPY)
+        return send_rows(conn, item, tick, tick_context, err);
+    rc = ems_pq_wait(conn, item->text, tick, tick_context, &answer, err);
+    if (rc == EMS_OK && PQresultStatus(answer) != PGRES_COMMAND_OK)
+        rc = ems_pq_refused(conn, answer, err, "%s", head_of(item->text, head, sizeof head));
+    PQclear(answer);
+    return rc;
+}
+
+int ems_schema_send(const struct ems_schema *schema, enum ems_schema_phase phase, PGconn *conn,
+                    ems_tick_fn *tick, void *tick_context, struct ems_error *err)
+{
+    int rc = EMS_OK;
+
+    if (schema->search_public)
+        rc = ems_pq_run(conn, "set up the restore's session", err,
+                        "SET search_path = public, pg_catalog");
+    for (size_t i = 0; i < schema->count && rc == EMS_OK; i++)
+        if (is_before_rows(schema->items[i].shape) == (phase == EMS_SCHEMA_BEFORE_ROWS))
+            rc = send_item(conn, &schema->items[i], tick, tick_context, err);
+    if (rc == EMS_OK && schema->search_public)
+        rc = ems_pq_run(conn, "set up the restore's session", err, "SET search_path = ''");
+    return rc;
+}
+
+void ems_schema_release(struct ems_schema *schema)
+{
+    for (size_t i = 0; i < schema->count; i++) {
+        free(schema->items[i].text);
+        free(schema->items[i].data);
+    }
+    free(schema->items);
+    *schema = (struct ems_schema){0};
+}
