@@ -2,6 +2,7 @@
 #include "chain.h"
 
 #include "observe.h"
+#include "proof.h"
 #include "relay.h"
 #include "sqlscan.h"
 #include "tar.h"
@@ -53,11 +54,11 @@ int ems_peek(struct ems_source *src, size_t n, const uint8_t **data, size_t *hav
 
 /* ---- chain ---- */
 
-/* A relay if threads are wanted, and always a peek above it. */
+/* A relay if threads are wanted and a further one is worth it, and always a peek above it. */
 static struct ems_source *finish_layer(struct ems_source *src, const struct ems_chain_options *o,
                                        struct ems_error *err)
 {
-    if (!o->no_threads)
+    if (!o->no_threads && !o->split_decryption && !ems_proof_is_sealed(o->proof))
         src = ems_relay_open(src, err);
     return ems_peek_open(src, err);
 }
@@ -87,6 +88,7 @@ static enum ems_content classify(const uint8_t *head, size_t size)
 int ems_chain_open(struct ems_chain *chain, struct ems_source *bottom,
                    const struct ems_chain_options *o, struct ems_error *err)
 {
+    bool is_proven = ems_proof_is_sealed(o->proof);
     struct ems_source *src = bottom;
     const uint8_t *head;
     size_t have;
@@ -94,6 +96,11 @@ int ems_chain_open(struct ems_chain *chain, struct ems_source *bottom,
     *chain = (struct ems_chain){0};
     if (src != NULL && o->bytes_in != NULL)
         src = ems_observe_count_open(src, o->bytes_in, err);
+    if (o->proof != NULL)
+        src = ems_proof_open(src, o->proof, err);
+    /* A second pass: reading and comparing on one thread, everything above on another. */
+    if (is_proven && !o->no_threads)
+        src = ems_relay_open(src, err);
     src = ems_peek_open(src, err);
     if (src == NULL || ems_peek(src, EMS_READER_PEEK, &head, &have, err) != EMS_OK)
         goto fail;
@@ -102,6 +109,7 @@ int ems_chain_open(struct ems_chain *chain, struct ems_source *bottom,
         struct ems_pgp_options pgp = {.secrets = o->secrets,
                                       .allow_no_integrity = o->allow_no_integrity,
                                       .threads = o->split_decryption && !o->no_threads,
+                                      .proven = is_proven,
                                       .facts = &chain->pgp,
                                       .bookmarks = o->bookmarks};
 

@@ -15,6 +15,7 @@
 #include "source.h"
 
 struct ems_bookmarks;
+struct ems_proof;
 
 enum ems_content {
     EMS_CONTENT_UNKNOWN,
@@ -27,11 +28,16 @@ enum ems_content {
 struct ems_chain_options {
     struct ems_pgp_secrets *secrets;
     bool allow_no_integrity;
-    bool keep_gzip;             /* stop below gzip: ems-decrypt gives back what was encrypted */
-    bool no_threads;            /* no relays; same result */
-    bool split_decryption;      /* hash and decrypt on two threads: for chains with nothing above */
-    _Atomic uint64_t *bytes_in; /* counts raw bytes as they are read; may be NULL */
+    bool keep_gzip;  /* stop below gzip: ems-decrypt gives back what was encrypted */
+    bool no_threads; /* no relays; same result */
+    /* Hash and decrypt on two threads, and have no relay between them and the top: for chains with
+     * nothing above that costs time. */
+    bool split_decryption;
+    _Atomic uint64_t *bytes_in;      /* counts raw bytes as they are read; may be NULL */
     struct ems_bookmarks *bookmarks; /* places for a second reading (bookmark.h); may be NULL */
+    /* Records what the chain reads; if it is sealed, compares, and does not prove again what it
+     * proves. Sealing is the caller's, at the end of the first pass. May be NULL. */
+    struct ems_proof *proof;
     /* SHA-256 of what the layers give, done at their end; may be NULL. */
     struct ems_sha256 *unlocked, *unpacked;
 };

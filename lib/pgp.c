@@ -44,7 +44,7 @@ struct message {
     unsigned level;            /* the top one */
     struct ems_source *body;   /* of the literal packet */
     struct ems_reader literal; /* reads body */
-    bool allow_no_integrity, threads;
+    bool allow_no_integrity, threads, proven;
     struct ems_bookmarks *bookmarks; /* or NULL */
     struct ems_pgp_esks esks;
     struct ems_pgp_unlock unlock;
@@ -104,9 +104,10 @@ static int open_container(struct message *m, const struct ems_pgp_header *h, str
     if (h->tag == EMS_PGP_TAG_SEIPD && version[0] == 1) {
         m->facts->container = "seipd1";
         m->facts->integrity = "mdc";
-        return push(
-            m, ems_pgp_mdc_open(ems_pgp_body_open(reader, h, err), &m->unlock, m->threads, err),
-            err);
+        return push(m,
+                    ems_pgp_mdc_open(ems_pgp_body_open(reader, h, err), &m->unlock, m->threads,
+                                     m->proven, err),
+                    err);
     }
     if ((h->tag == EMS_PGP_TAG_SEIPD && version[0] == 2) ||
         (h->tag == EMS_PGP_TAG_AEAD && version[0] == 1)) {
@@ -463,7 +464,8 @@ struct ems_source *ems_pgp_open(struct ems_source *below, const struct ems_pgp_o
     }
     m->levels[0].reader.below = m->base.below;
     m->allow_no_integrity = options->allow_no_integrity;
-    m->threads = options->threads;
+    m->threads = options->threads && !options->proven;
+    m->proven = options->proven;
     m->bookmarks = options->bookmarks;
     m->esks.secrets = options->secrets;
     m->esks.facts = m->facts;

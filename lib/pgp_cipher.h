@@ -96,9 +96,10 @@ struct ems_pgp_unlock {
  * from body and unlock.
  */
 /* Packet 18 version 1 (section 5.13.1). `threads`: decrypting on a thread of its own, hashing on
- * ours. */
+ * ours. `proven`: an earlier pass over these very bytes has checked the MDC: it is only taken off.
+ */
 struct ems_source *ems_pgp_mdc_open(struct ems_source *body, const struct ems_pgp_unlock *,
-                                    bool threads, struct ems_error *);
+                                    bool threads, bool proven, struct ems_error *);
 
 /* The decryption alone of packet 18 version 1 (`mdc`), or packet 9 (section 5.7), which proves
  * nothing. Spans are of EMS_PGP_CFB_SPAN bytes but for the last, and can be kept. */

@@ -130,7 +130,9 @@ static int relay_next(struct ems_source *src, struct ems_span *span, struct ems_
         slot_clear(&r->slots[r->first]);
         r->first = (r->first + 1) % EMS_RELAY_DEPTH;
         r->lending = false;
-        if (r->count-- == EMS_RELAY_DEPTH)
+        /* A producer that found the ring full sleeps until half of it is free: waking it for every
+         * slot would cost more than the work on a small span. */
+        if (r->count-- == EMS_RELAY_DEPTH / 2 + 1)
             pthread_cond_signal(&r->freed);
     }
     while (r->count == 0 && r->verdict == EMS_OK)

@@ -1,5 +1,6 @@
 /* ems-decrypt - take the OpenPGP layer off an artifact. */
 #include "cli.h"
+#include "proof.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,14 +30,17 @@ static char *default_output(const char *name)
     return NULL;
 }
 
-/* One pass: source, openpgp, and what comes out to sink. Takes over bottom. */
+/* One pass: source, openpgp, and what comes out to sink. Takes over bottom. With a proof, the first
+ * pass makes it and the second one uses it; without one, this is the only pass. */
 static int run(struct cli *cli, struct ems_artifact *artifact, struct ems_source *bottom,
-               struct ems_sink *sink, struct ems_error *err)
+               struct ems_proof *proof, struct ems_sink *sink, struct ems_error *err)
 {
     struct ems_chain_options options = {.secrets = cli->secrets,
                                         .allow_no_integrity = cli->allow_no_integrity,
                                         .keep_gzip = true,
-                                        .split_decryption = true,
+                                        .split_decryption =
+                                            proof != NULL && !ems_proof_is_sealed(proof),
+                                        .proof = proof,
                                         .no_threads = cli_check_options(cli).no_threads,
                                         .bytes_in = &cli->bytes_done};
     struct ems_chain chain;
@@ -52,7 +56,9 @@ static int run(struct cli *cli, struct ems_artifact *artifact, struct ems_source
     }
     if (rc == EMS_END) {
         artifact->bytes_out = chain.top->offset;
-        rc = ems_sink_commit(sink, err);
+        rc = options.split_decryption ? ems_proof_seal(proof, err) : EMS_OK;
+        if (rc == EMS_OK)
+            rc = ems_sink_commit(sink, err);
     }
     artifact->bytes_in = atomic_load(&cli->bytes_done);
     ems_artifact_take_chain(artifact, &chain);
@@ -60,17 +66,24 @@ static int run(struct cli *cli, struct ems_artifact *artifact, struct ems_source
     return rc;
 }
 
-static int prove(struct cli *cli, struct ems_artifact *artifact, const struct ems_part_set *set,
-                 struct ems_error *err)
+/* Files: prove, then use. */
+static int run_twice(struct cli *cli, struct ems_artifact *artifact, const struct ems_part_set *set,
+                     struct ems_sink *sink, struct ems_error *err)
 {
+    struct ems_proof *proof = ems_proof_new(set->size, err);
     struct ems_sink *nothing = ems_sink_null_open(err);
-    int rc;
+    int rc = err->code;
 
-    if (nothing == NULL)
-        return err->code;
-    cli_progress(cli, set->name, "proving", set->size);
-    rc = run(cli, artifact, ems_parts_open(set, err), nothing, err);
+    if (rc == EMS_OK) {
+        cli_progress(cli, set->name, "proving", set->size);
+        rc = run(cli, artifact, ems_parts_open(set, err), proof, nothing, err);
+    }
+    if (rc == EMS_OK) {
+        cli_progress(cli, set->name, "decrypting", set->size);
+        rc = run(cli, artifact, ems_parts_open(set, err), proof, sink, err);
+    }
     ems_sink_free(nothing);
+    ems_proof_free(proof);
     return rc;
 }
 
@@ -97,11 +110,11 @@ static void decrypt(struct cli *cli, const struct ems_part_set *set, struct ems_
     sink = cli_open_output(cli, output, &err);
     if (sink == NULL)
         rc = err.code;
-    if (rc == EMS_OK && set != NULL)
-        rc = prove(cli, artifact, set, &err);
-    if (rc == EMS_OK) {
-        cli_progress(cli, name, "decrypting", set != NULL ? set->size : 0);
-        rc = run(cli, artifact, set != NULL ? ems_parts_open(set, &err) : stream, sink, &err);
+    if (rc == EMS_OK && set != NULL) {
+        rc = run_twice(cli, artifact, set, sink, &err);
+    } else if (rc == EMS_OK) {
+        cli_progress(cli, name, "decrypting", 0);
+        rc = run(cli, artifact, stream, NULL, sink, &err);
         stream = NULL;
     }
     if (rc == EMS_OK) {

@@ -1,6 +1,9 @@
 /* Every cipher, S2K, session-key packet and container; the limits on each; framing and headers. */
 #include "pgp_maker.h"
 #include "pgp_packet.h"
+#include "pgp_s2k.h"
+
+#include <gcrypt.h>
 
 #include <time.h>
 
@@ -140,6 +143,37 @@ static void test_bad_derivations(void)
 
 /* Many expensive derivations are refused before they have cost much; the same one many times over
  * is made once. */
+/* Our own repetition of salt and passphrase against libgcrypt's, for lengths around everything that
+ * has an end: the count, the digest, the run that is hashed at once. */
+static void test_derivation_lengths(void)
+{
+    static const size_t lengths[] = {1, 8, 55, 56, 57, 4000, 4087, 4088, 4089, 4096};
+    static const uint8_t hashes[] = {1, 2, 3, 8, 9, 10, 11, 12, 14}, codes[] = {0, 1, 0x0f, 0x60};
+    char pass[4096];
+
+    MUST(ems_pgp_library_init(NULL));
+    for (size_t i = 0; i < sizeof pass; i++)
+        pass[i] = (char)('a' + i % 23);
+    for (unsigned n = 0; n < 10 * 9 * 4 * 3; n++) {
+        static const int kdfs[] = {GCRY_KDF_SIMPLE_S2K, GCRY_KDF_SALTED_S2K, 0,
+                                   GCRY_KDF_ITERSALTED_S2K};
+        static const uint8_t types[] = {0, 1, 3};
+        uint8_t spec[11] = {types[n % 3], hashes[n / 3 % 9], 's', 'a', 'l', 't', 'S', 'A', 'L',
+                            'T'};
+        size_t length = lengths[n / 27 % 10], used;
+        struct ems_error err = {0};
+        struct ems_pgp_s2k s2k;
+        uint8_t ours[32], theirs[32];
+
+        spec[10] = codes[n / 270];
+        ASSERT_CODE(ems_pgp_s2k_parse(spec, sizeof spec, &s2k, &used, &err), EMS_OK);
+        ASSERT_CODE(ems_pgp_s2k_derive(&s2k, pass, length, ours, 32, &err), EMS_OK);
+        MUST(gcry_kdf_derive(pass, length, kdfs[s2k.type], ems_pgp_hash(spec[1]), s2k.salt,
+                             s2k.type == 0 ? 0 : 8, s2k.octets, 32, theirs));
+        CU_ASSERT(memcmp(ours, theirs, 32) == 0);
+    }
+}
+
 static void test_derivation_cost(void)
 {
     struct ems_buf lit = literal(text, TEXT), body, message = {0}, skesk = {0};
@@ -534,6 +568,7 @@ static void test_packet_limits(void)
 EMS_TESTS("pgp forms", {"ciphers", test_ciphers},
           {"derivations in session-key packets of versions 4, 5, 6", test_derivations},
           {"derivations that are refused", test_bad_derivations},
+          {"derivations for passphrases of every length", test_derivation_lengths},
           {"derivations cost at most so much", test_derivation_cost},
           {"derivations are remembered", test_remembered}, {"AEAD containers", test_aead},
           {"AEAD from spans of every size", test_aead_chunk_matrix},
