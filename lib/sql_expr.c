@@ -11,21 +11,21 @@
 
 /* ---- types ---- */
 
-/* Whole names; longer ones first where one begins another. */
+/* Whole names; longer ones first where one begins another. Capitals: words of the grammar. */
 static const char *const plain_types[] = {
-    "BIGINT",    "INTEGER",   "SMALLINT",  "BOOLEAN",  "BYTEA",
-    "TEXT",      "JSONB",     "JSON",      "JSONPATH", "TSVECTOR",
-    "TSQUERY",   "UUID",      "DATE",      "REAL",     "DOUBLE PRECISION",
-    "OID",       "INET",      "CIDR",      "MACADDR8", "MACADDR",
-    "NAME",      "XML",       "MONEY",     "POINT",    "LSEG",
-    "LINE",      "BOX",       "PATH",      "POLYGON",  "CIRCLE",
-    "PG_LSN",    "INT4RANGE", "INT8RANGE", "NUMRANGE", "TSRANGE",
-    "TSTZRANGE", "DATERANGE", NULL,
+    "BIGINT",    "INTEGER",   "SMALLINT",  "BOOLEAN",  "bytea",
+    "text",      "jsonb",     "json",      "jsonpath", "tsvector",
+    "tsquery",   "uuid",      "date",      "REAL",     "DOUBLE PRECISION",
+    "oid",       "inet",      "cidr",      "macaddr8", "macaddr",
+    "name",      "xml",       "money",     "point",    "lseg",
+    "line",      "box",       "path",      "polygon",  "circle",
+    "pg_lsn",    "int4range", "int8range", "numrange", "tsrange",
+    "tstzrange", "daterange", NULL,
 };
 
 /* With an optional (n) or (n,m). */
 static const char *const sized_types[] = {
-    "CHARACTER VARYING", "CHARACTER", "BPCHAR",  "BIT VARYING", "BIT",
+    "CHARACTER VARYING", "CHARACTER", "bpchar",  "BIT VARYING", "BIT",
     "VARCHAR",           "CHAR",      "NUMERIC", NULL,
 };
 
@@ -103,7 +103,7 @@ bool ems_sql_collation(struct ems_sql_parse *p)
     static const char *const known[] = {"C", "POSIX", "default", "ucs_basic"};
     const char *name;
 
-    ems_sql_words(p, "PG_CATALOG .");
+    ems_sql_words(p, "pg_catalog .");
     if (!ems_sql_name(p, &name))
         return false;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
@@ -114,49 +114,50 @@ bool ems_sql_collation(struct ems_sql_parse *p)
 
 /* ---- expressions ---- */
 
-/* Functions that compute from their arguments or read the clock, and no more. */
+/* Functions that compute from their arguments or read the clock, and no more. Capitals: those that
+ * the grammar knows. */
 static const char *const functions[] = {
-    "NOW",
-    "LOWER",
-    "UPPER",
+    "now",
+    "lower",
+    "upper",
     "COALESCE",
     "NULLIF",
     "GREATEST",
     "LEAST",
-    "ABS",
-    "LENGTH",
-    "CHAR_LENGTH",
-    "CHARACTER_LENGTH",
-    "OCTET_LENGTH",
-    "SUBSTR",
-    "SUBSTRING",
-    "STRPOS",
-    "BTRIM",
-    "LTRIM",
-    "RTRIM",
-    "LEFT",
-    "RIGHT",
-    "REPLACE",
-    "MD5",
-    "ROUND",
-    "FLOOR",
-    "CEIL",
-    "DATE_PART",
-    "DATE_TRUNC",
-    "TIMEZONE",
-    "CLOCK_TIMESTAMP",
-    "STATEMENT_TIMESTAMP",
-    "TRANSACTION_TIMESTAMP",
-    "TO_TSVECTOR",
-    "SETWEIGHT",
-    "JSONB_TYPEOF",
-    "JSON_TYPEOF",
-    "ARRAY_LENGTH",
-    "CARDINALITY",
-    "GEN_RANDOM_UUID",
-    "RANDOM",
-    "TO_TIMESTAMP",
-    "DATE",
+    "abs",
+    "length",
+    "char_length",
+    "character_length",
+    "octet_length",
+    "substr",
+    "substring",
+    "strpos",
+    "btrim",
+    "ltrim",
+    "rtrim",
+    "left",
+    "right",
+    "replace",
+    "md5",
+    "round",
+    "floor",
+    "ceil",
+    "date_part",
+    "date_trunc",
+    "timezone",
+    "clock_timestamp",
+    "statement_timestamp",
+    "transaction_timestamp",
+    "to_tsvector",
+    "setweight",
+    "jsonb_typeof",
+    "json_typeof",
+    "array_length",
+    "cardinality",
+    "gen_random_uuid",
+    "random",
+    "to_timestamp",
+    "date",
     NULL,
 };
 
@@ -246,9 +247,9 @@ static bool nextval(struct ems_sql_parse *p)
 {
     const char *sequence;
 
-    if (!ems_sql_sequence_string(p, &sequence) || !ems_sql_words(p, ":: REGCLASS"))
+    if (!ems_sql_sequence_string(p, &sequence) || !ems_sql_words(p, ":: regclass"))
         return false;
-    ems_sql_words(p, ":: TEXT"); /* servers of long ago */
+    ems_sql_words(p, ":: text"); /* servers of long ago */
     return ems_sql_words(p, ")");
 }
 
@@ -261,14 +262,12 @@ static bool call_or_column(struct ems_sql_parse *p)
     size_t at = p->at;
     const char *name;
 
-    if (ems_sql_words(p, "NEXTVAL (") || ems_sql_words(p, "PG_CATALOG . NEXTVAL ("))
+    if (ems_sql_words(p, "nextval (") || ems_sql_words(p, "pg_catalog . nextval ("))
         return nextval(p);
-    ems_sql_words(p, "PG_CATALOG .");
+    ems_sql_words(p, "pg_catalog .");
     if (ems_sql_one_of(p, functions) && ems_sql_words(p, "("))
         return expression_list(p, ")");
     p->at = at;
-    if (p->row_names && (ems_sql_words(p, "NEW .") || ems_sql_words(p, "OLD .")))
-        return ems_sql_name(p, NULL);
     if (!ems_sql_name(p, &name))
         return false;
     if (ems_sql_is(p, "("))

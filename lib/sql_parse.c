@@ -13,7 +13,6 @@ int ems_sql_parse_begin(struct ems_sql_parse *p, const struct ems_sql_tokens *to
     p->at = p->furthest = 0;
     p->text = text->data;
     p->depth = 0;
-    p->row_names = false;
     p->reason = NULL;
     p->names.size = 0;
     /* Decoded names and strings are no longer than their tokens, a sequence's name stands in a
@@ -46,23 +45,28 @@ bool ems_sql_anything(struct ems_sql_parse *p)
 
 /* ---- words ---- */
 
-/* Words of the grammar match only without quotes: "select" in quotes is a name. */
+static uint8_t upper(uint8_t c)
+{
+    return c >= 'a' && c <= 'z' ? (uint8_t)(c - 0x20) : c;
+}
 
+/* Words of the grammar match only without quotes: "select" in quotes is a name. Names match in
+ * quotes too, if they are written there as the server folds them: "Text" is not text. */
 static bool token_is(const struct ems_sql_parse *p, size_t at, const char *word, size_t size)
 {
     const struct ems_sql_token *token = p->tokens + at;
 
-    if (at >= p->count || token->size != size)
+    if (at >= p->count)
         return false;
-    if (token->kind != EMS_TOKEN_WORD && token->kind != EMS_TOKEN_PUNCT &&
-        token->kind != EMS_TOKEN_OPERATOR)
+    if (token->kind == EMS_TOKEN_QUOTED)
+        return word[0] >= 'a' && word[0] <= 'z' && token->size == size + 2 &&
+               memcmp(p->text + token->start + 1, word, size) == 0;
+    if (token->size != size || (token->kind != EMS_TOKEN_WORD && token->kind != EMS_TOKEN_PUNCT &&
+                                token->kind != EMS_TOKEN_OPERATOR))
         return false;
-    for (size_t i = 0; i < size; i++) {
-        uint8_t c = p->text[token->start + i];
-
-        if ((c >= 'a' && c <= 'z' ? c - 0x20 : c) != (uint8_t)word[i])
+    for (size_t i = 0; i < size; i++)
+        if (upper(p->text[token->start + i]) != upper((uint8_t)word[i]))
             return false;
-    }
     return true;
 }
 
@@ -498,7 +502,8 @@ bool ems_sql_integer(struct ems_sql_parse *p)
     return false;
 }
 
-/* Inside the string stands a name as in a statement: public.seq, public."Seq", seq. */
+/* Inside the string stands a name as in a statement: public.seq, public."Seq", seq; everything in
+ * quotes with --quote-all-identifiers. */
 static const char *name_in_string(struct ems_sql_parse *p, const char *value)
 {
     char *full = put_names(p, "public.", 7);
@@ -506,6 +511,8 @@ static const char *name_in_string(struct ems_sql_parse *p, const char *value)
 
     if (strncmp(value, "public.", 7) == 0)
         value += 7;
+    else if (strncmp(value, "\"public\".", 9) == 0)
+        value += 9;
     else if (!p->catalog->search_public)
         return NULL;
     for (; *value != '\0'; value++) {
@@ -548,7 +555,7 @@ bool ems_sql_parameters(struct ems_sql_parse *p)
     if (!ems_sql_words(p, "("))
         return false;
     do {
-        ems_sql_words(p, "TOAST .");
+        ems_sql_words(p, "toast .");
         if (!ems_sql_name(p, NULL))
             return false;
         if (ems_sql_words(p, "=") && !ems_sql_string(p, NULL) && !ems_sql_number(p) &&

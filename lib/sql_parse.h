@@ -26,7 +26,6 @@ struct ems_sql_parse {
     struct ems_sql_catalog *catalog;
     struct ems_buf names; /* unquoted names of this statement; reserved for all of them */
     unsigned depth;
-    bool row_names;     /* NEW.x and OLD.x may stand in expressions */
     const char *reason; /* static: why not, if something better than "not expected" is known */
     char subject[80];   /* name that the reason is about, printable; or empty */
 };
@@ -43,8 +42,11 @@ bool ems_sql_at_end(const struct ems_sql_parse *);
 /* Is the cursor at this word, or at this operator or punctuation? Does not step. */
 bool ems_sql_is(const struct ems_sql_parse *, const char *word);
 
-/* Words and signs in capitals, separated by one blank: "SET SCHEMA", "( )", "NOT NULL". All of them
- * or none. */
+/*
+ * Words and signs, separated by one blank: "SET SCHEMA", "( )", "SELECT pg_catalog . setval". All
+ * of them or none. Words in capitals are the grammar's and match only without quotes; those in
+ * small letters are names that the server knows, which --quote-all-identifiers puts in quotes.
+ */
 bool ems_sql_words(struct ems_sql_parse *, const char *words);
 
 /* Step to the end, whatever stands there. */

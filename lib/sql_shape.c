@@ -35,11 +35,11 @@ static bool set_encoding(struct ems_sql_parse *p)
 /* Up to 10.2 and 9.6.7; names come without a schema from here on. */
 static bool set_search_path(struct ems_sql_parse *p)
 {
-    if (ems_sql_words(p, "PUBLIC , PG_CATALOG") || ems_sql_words(p, "PUBLIC")) {
+    if (ems_sql_words(p, "public , pg_catalog") || ems_sql_words(p, "public")) {
         p->catalog->search_public = true;
         return true;
     }
-    return ems_sql_words(p, "PG_CATALOG") || ems_sql_no(p, "only schema public is accepted", NULL);
+    return ems_sql_words(p, "pg_catalog") || ems_sql_no(p, "only schema public is accepted", NULL);
 }
 
 /* SET name = constant, for the names that pg_dump 9.6 to 18 sets. None is sent: the restore has its
@@ -118,14 +118,25 @@ static bool parse_before(struct ems_sql_shaper *s)
                                : ems_sql_no(&s->parse, "must not stand behind a CREATE", NULL);
 }
 
+/* --create also prints what roles have set for the database alone: ALTER ROLE r IN DATABASE d SET
+ * parameter TO value. */
+static bool parse_role_setting(struct ems_sql_shaper *s)
+{
+    struct ems_sql_parse *p = &s->parse;
+
+    return ems_sql_name(p, NULL) && ems_sql_words(p, "IN DATABASE") && ems_sql_name(p, NULL) &&
+           ems_sql_words(p, "SET") && parse_before(s);
+}
+
 /* DROP kind [IF EXISTS] name ...; pg_dump names schemas, hand-made scripts often do not. */
 static bool parse_drop(struct ems_sql_shaper *s)
 {
-    static const char *const kinds[] = {"TABLE", "SEQUENCE", "INDEX", "FUNCTION", NULL};
+    static const char *const kinds[] = {"TABLE",    "SEQUENCE",   "INDEX",
+                                        "FUNCTION", "STATISTICS", NULL};
     struct ems_sql_parse *p = &s->parse;
     const char *name;
 
-    if (ems_sql_words(p, "TRIGGER")) {
+    if (ems_sql_words(p, "TRIGGER") || ems_sql_words(p, "RULE")) {
         ems_sql_words(p, "IF EXISTS");
         if (!ems_sql_name(p, NULL) || !ems_sql_words(p, "ON"))
             return false;
@@ -276,13 +287,13 @@ static const struct {
 } shapes[] = {
     {"SET", parse_set, EMS_SQL_SET, settings},
     {"RESET SESSION AUTHORIZATION", parse_nothing, EMS_SQL_SET, settings},
-    {"SELECT PG_CATALOG . SET_CONFIG (", parse_set_config, EMS_SQL_SET, settings},
-    {"SELECT PG_CATALOG . SETVAL (", parse_setval, EMS_SQL_SETVAL, NULL},
-    {"SELECT * FROM PG_CATALOG . PG_RESTORE_RELATION_STATS (", parse_anything, EMS_SQL_OTHER,
+    {"SELECT pg_catalog . set_config (", parse_set_config, EMS_SQL_SET, settings},
+    {"SELECT pg_catalog . setval (", parse_setval, EMS_SQL_SETVAL, NULL},
+    {"SELECT * FROM pg_catalog . pg_restore_relation_stats (", parse_anything, EMS_SQL_OTHER,
      statistics},
-    {"SELECT * FROM PG_CATALOG . PG_RESTORE_ATTRIBUTE_STATS (", parse_anything, EMS_SQL_OTHER,
+    {"SELECT * FROM pg_catalog . pg_restore_attribute_stats (", parse_anything, EMS_SQL_OTHER,
      statistics},
-    {"SELECT * FROM PG_CATALOG . PG_RESTORE_EXTENDED_STATS (", parse_anything, EMS_SQL_OTHER,
+    {"SELECT * FROM pg_catalog . pg_restore_extended_stats (", parse_anything, EMS_SQL_OTHER,
      statistics},
     {"COPY", parse_copy, EMS_SQL_COPY, NULL},
     {"CREATE TABLE", ems_sql_parse_create_table, EMS_SQL_CREATE_TABLE, NULL},
@@ -292,11 +303,13 @@ static const struct {
     {"CREATE INDEX", ems_sql_parse_create_index, EMS_SQL_CREATE_INDEX, NULL},
     {"CREATE UNIQUE INDEX", ems_sql_parse_create_index, EMS_SQL_CREATE_INDEX, NULL},
     {"CREATE TRIGGER", ems_sql_parse_create_trigger, EMS_SQL_CREATE_TRIGGER, NULL},
+    {"CREATE RULE", ems_sql_parse_create_rule, EMS_SQL_CREATE_TRIGGER, NULL},
     {"CREATE FUNCTION", ems_sql_parse_create_function, EMS_SQL_CREATE_FUNCTION, NULL},
     {"CREATE EXTENSION", parse_extension, EMS_SQL_OTHER, "extensions that Synapse does not need"},
-    {"CREATE SCHEMA PUBLIC", parse_nothing, EMS_SQL_OTHER, "schema public is there already"},
+    {"CREATE SCHEMA public", parse_nothing, EMS_SQL_OTHER, "schema public is there already"},
     {"CREATE PUBLICATION", parse_anything, EMS_SQL_OTHER, publication},
     {"ALTER PUBLICATION", parse_anything, EMS_SQL_OTHER, publication},
+    {"CREATE STATISTICS", parse_anything, EMS_SQL_OTHER, statistics},
     {"CREATE DATABASE", parse_before, EMS_SQL_OTHER, ems_sql_reason_clean},
     {"ALTER DEFAULT PRIVILEGES", parse_anything, EMS_SQL_OTHER, privileges},
     {"GRANT", parse_anything, EMS_SQL_OTHER, privileges},
@@ -304,7 +317,9 @@ static const struct {
     {"ALTER", parse_owner, EMS_SQL_OTHER, privileges},
     {"ALTER SEQUENCE", ems_sql_parse_alter_sequence, EMS_SQL_ALTER_SEQUENCE, NULL},
     {"ALTER TABLE", ems_sql_parse_alter_table, EMS_SQL_ALTER_COLUMN, NULL},
+    {"ALTER STATISTICS", parse_anything, EMS_SQL_OTHER, statistics},
     {"ALTER DATABASE", parse_before, EMS_SQL_OTHER, ems_sql_reason_clean},
+    {"ALTER ROLE", parse_role_setting, EMS_SQL_OTHER, ems_sql_reason_clean},
     {"DROP", parse_drop, EMS_SQL_OTHER, ems_sql_reason_clean},
     {"COMMENT ON", parse_comment, EMS_SQL_COMMENT, NULL},
 };
@@ -358,21 +373,31 @@ static int refuse(struct ems_sql_shaper *s, const struct ems_sql_lex *lex, struc
 static int note_function(struct ems_sql_shaper *s, const struct ems_sql_lex *lex,
                          struct ems_error *err)
 {
-    const struct ems_sql_token *body = s->made.body;
-    const uint8_t *text = lex->text.data;
+    const struct ems_sql_token *token = s->made.body;
+    const uint8_t *body = (const uint8_t *)s->made.string;
     struct ems_buf tokens = {0};
+    size_t size, quote = 1;
     bool good, exact;
-    size_t quote = 1;
     int rc;
 
-    while (text[body->start + quote] != '$')
+    if (token != NULL) {
+        body = lex->text.data + token->start;
+        while (body[quote] != '$')
+            quote++;
         quote++;
-    quote++;
-    rc = ems_sql_function_check(ems_sql_function_at(s->made.function), text + body->start + quote,
-                                body->size - 2 * quote, &good, &exact, &tokens, err);
+        body += quote;
+        size = token->size - 2 * quote;
+    } else {
+        size = strlen(s->made.string);
+    }
+    rc = ems_sql_function_check(ems_sql_function_at(s->made.function), body, size, &good, &exact,
+                                &tokens, err);
     if (rc == EMS_OK && !good)
         rc = ems_fail(err, EMS_SQL_REFUSED,
                       "line %llu: %s is not the function that Synapse has under this name",
+                      (unsigned long long)lex->statement_line, s->statement.name);
+    if (rc == EMS_OK && (s->catalog.functions & 1u << s->made.function) != 0)
+        rc = ems_fail(err, EMS_SQL_REFUSED, "line %llu: %s is created a second time",
                       (unsigned long long)lex->statement_line, s->statement.name);
     if (rc == EMS_OK && !exact) {
         rc = ems_buf_printf(

@@ -28,7 +28,8 @@ struct ems_sql_made {
     const char **columns;
     size_t column_count;
     int function;                     /* known function, or -1 */
-    const struct ems_sql_token *body; /* of that function */
+    const struct ems_sql_token *body; /* of that function, in dollar quotes; or NULL and */
+    const char *string;               /* its body, decoded */
 };
 
 struct ems_sql_shaper {
@@ -63,6 +64,7 @@ bool ems_sql_parse_alter_sequence(struct ems_sql_shaper *);
 bool ems_sql_parse_alter_table(struct ems_sql_shaper *);
 bool ems_sql_parse_create_index(struct ems_sql_shaper *);
 bool ems_sql_parse_create_trigger(struct ems_sql_shaper *);
+bool ems_sql_parse_create_rule(struct ems_sql_shaper *);
 bool ems_sql_parse_create_function(struct ems_sql_shaper *);
 
 /* Why what --clean and --create write is not sent. */
@@ -71,16 +73,20 @@ extern const char ems_sql_reason_clean[];
 /* Leave tokens [from, to) out of the text that is sent: they become blanks. */
 void ems_sql_blank_out(struct ems_sql_parse *, size_t from, size_t to);
 
-/* A trigger function that Synapse creates: SHA-256 of the text between the dollar quotes, and of
- * its tokens with one blank between them, in hex. */
+/* A trigger function that Synapse creates or created: SHA-256 of the text between the dollar
+ * quotes, and of its tokens with one blank between them, in hex. */
 struct ems_sql_function {
     const char *name, *exact, *tokens;
 };
 
-/* The known functions: number for the catalog's bit set, or -1; and what is known of one. */
+/* The known functions: number for the catalog's bit set, or -1; and what is known of one. Further
+ * bodies that it has had follow the first under the same name, a row without a name is the last. */
 int ems_sql_function_find(const char *name);
 const struct ems_sql_function *ems_sql_function_at(int function);
-/* Is this body, with its quotes, a body that Synapse shipped? *exact: byte for byte. Otherwise
+/* "BEFORE INSERT ON" and the like at the cursor: is that where Synapse has the function called for
+ * this table? */
+bool ems_sql_function_trigger(struct ems_sql_parse *, int function, const char *table);
+/* Is this body, without its quotes, one that Synapse shipped? *exact: byte for byte. Otherwise
  * `rendered` gets it as it is to be sent: tokens, one blank between them. */
 int ems_sql_function_check(const struct ems_sql_function *, const uint8_t *body, size_t size,
                            bool *good, bool *exact, struct ems_buf *rendered, struct ems_error *);

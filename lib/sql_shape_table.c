@@ -251,7 +251,7 @@ static bool clean(struct ems_sql_shaper *s)
     ems_sql_words(p, "ONLY");
     if (!ems_sql_full_name(p, &table))
         return false;
-    if (ems_sql_words(p, "DISABLE TRIGGER"))
+    if (ems_sql_words(p, "DISABLE TRIGGER") || ems_sql_words(p, "ADD"))
         return ems_sql_no(p, "a full dump is needed (not --data-only): it does not create", table);
     return !s->catalog.changed &&
            (ems_sql_words(p, "DROP CONSTRAINT") || ems_sql_words(p, "ALTER COLUMN")) &&
@@ -282,16 +282,16 @@ bool ems_sql_parse_alter_table(struct ems_sql_shaper *s)
 static bool index_element(struct ems_sql_parse *p, const char *table)
 {
     static const char *const classes[] = {
-        "TEXT_PATTERN_OPS",
-        "VARCHAR_PATTERN_OPS",
-        "BPCHAR_PATTERN_OPS",
-        "JSONB_PATH_OPS",
-        "JSONB_OPS",
-        "TEXT_OPS",
-        "INT4_OPS",
-        "INT8_OPS",
-        "ARRAY_OPS",
-        "TSVECTOR_OPS",
+        "text_pattern_ops",
+        "varchar_pattern_ops",
+        "bpchar_pattern_ops",
+        "jsonb_path_ops",
+        "jsonb_ops",
+        "text_ops",
+        "int4_ops",
+        "int8_ops",
+        "array_ops",
+        "tsvector_ops",
         NULL,
     };
     bool plain = p->at + 1 < p->count && p->text[p->tokens[p->at].start] != '(' &&
@@ -313,7 +313,7 @@ static bool index_element(struct ems_sql_parse *p, const char *table)
  * (...)] [WHERE x] */
 bool ems_sql_parse_create_index(struct ems_sql_shaper *s)
 {
-    static const char *const methods[] = {"BTREE", "GIN", "GIST", "HASH", "BRIN", NULL};
+    static const char *const methods[] = {"btree", "gin", "gist", "hash", "brin", NULL};
     struct ems_sql_parse *p = &s->parse;
     struct ems_sql_statement *st = &s->statement;
 
@@ -337,68 +337,63 @@ bool ems_sql_parse_create_index(struct ems_sql_shaper *s)
     return !ems_sql_words(p, "WHERE") || ems_sql_expression(p);
 }
 
-/* ---- triggers and functions ---- */
+/* ---- triggers, functions, a rule ---- */
 
-/* INSERT | DELETE | UPDATE [OF a, b] */
-static bool trigger_event(struct ems_sql_parse *p, const char *table)
+/* The table's name and the function's stand behind what says when, which depends on both. */
+static bool trigger_tail(struct ems_sql_parse *p, const char **table, const char **function)
 {
-    if (ems_sql_words(p, "INSERT") || ems_sql_words(p, "DELETE"))
-        return true;
-    if (!ems_sql_words(p, "UPDATE"))
-        return false;
-    if (!ems_sql_words(p, "OF"))
-        return true;
-    do
-        if (!ems_sql_column(p, table, NULL))
-            return false;
-    while (ems_sql_words(p, ","));
-    return true;
-}
-
-/* The table's name comes behind the events: columns of UPDATE OF are checked against it later. */
-static bool trigger_head(struct ems_sql_parse *p, const char **table)
-{
-    size_t start = p->at;
-
     while (!ems_sql_at_end(p) && !ems_sql_is(p, "ON"))
         p->at++;
-    if (!ems_sql_words(p, "ON") || !ems_sql_table(p, table))
-        return false;
-    p->at = start;
-    do
-        if (!trigger_event(p, *table))
-            return false;
-    while (ems_sql_words(p, "OR"));
-    return ems_sql_words(p, "ON") && ems_sql_table(p, table);
+    return ems_sql_words(p, "ON") && ems_sql_table(p, table) &&
+           ems_sql_words(p, "FOR EACH ROW EXECUTE") &&
+           (ems_sql_words(p, "FUNCTION") || ems_sql_words(p, "PROCEDURE")) &&
+           ems_sql_full_name(p, function) && ems_sql_words(p, "( )");
 }
 
-/* CREATE TRIGGER n BEFORE|AFTER events ON t FOR EACH ROW [WHEN (x)] EXECUTE FUNCTION f(); servers
- * up to 10 write PROCEDURE. */
+/* CREATE TRIGGER n BEFORE|AFTER events ON t FOR EACH ROW EXECUTE FUNCTION f(); servers up to 10
+ * write PROCEDURE. */
 bool ems_sql_parse_create_trigger(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
     const char *function;
+    size_t when, end;
     int known;
 
-    if (!ems_sql_name(p, &s->statement.name) ||
-        (!ems_sql_words(p, "BEFORE") && !ems_sql_words(p, "AFTER")) ||
-        !trigger_head(p, &s->statement.table) || !ems_sql_words(p, "FOR EACH ROW"))
+    if (!ems_sql_name(p, &s->statement.name))
         return false;
-    if (ems_sql_words(p, "WHEN (")) {
-        p->row_names = true;
-        if (!ems_sql_expression(p) || !ems_sql_words(p, ")"))
-            return false;
-    }
-    if ((!ems_sql_words(p, "EXECUTE FUNCTION") && !ems_sql_words(p, "EXECUTE PROCEDURE")) ||
-        !ems_sql_full_name(p, &function) || !ems_sql_words(p, "( )"))
+    when = p->at;
+    if (!trigger_tail(p, &s->statement.table, &function))
         return false;
+    end = p->at;
     known = ems_sql_function_find(function);
-    return (known >= 0 && (s->catalog.functions & 1u << known) != 0) ||
-           ems_sql_no(p, "trigger on a function that the dump has not created:", function);
+    if (known < 0 || (s->catalog.functions & 1u << known) == 0)
+        return ems_sql_no(p, "trigger on a function that the dump has not created:", function);
+    p->at = when;
+    if (!ems_sql_function_trigger(p, known, s->statement.table))
+        return ems_sql_no(p, "not where Synapse has this function called:", function);
+    p->at = end;
+    return true;
+}
+
+/* While its background update is pending, Synapse 1.38 to 1.45 has one rule, delta/60/01 of its
+ * schema. This is how pg_get_ruledef prints it; nothing else is a rule that may be made. */
+bool ems_sql_parse_create_rule(struct ems_sql_shaper *s)
+{
+    struct ems_sql_parse *p = &s->parse;
+    const char **table = &s->statement.table;
+
+    s->statement.name = "populate_stream_ordering2";
+    return ems_sql_words(p, "populate_stream_ordering2 AS ON INSERT TO") &&
+           ems_sql_table(p, table) && strcmp(*table, "public.events") == 0 &&
+           ems_sql_words(p, "DO UPDATE") && ems_sql_table(p, table) &&
+           strcmp(*table, "public.events") == 0 &&
+           ems_sql_words(p, "SET stream_ordering2 = new . stream_ordering "
+                            "WHERE ( events . stream_ordering = new . stream_ordering )");
 }
 
 /* CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$...$$, and nothing else: no SECURITY
- * DEFINER, no SET, no COST. Whether the body may run is for sql_function.c to say. */
+ * DEFINER, no SET, no COST. With --disable-dollar-quoting the body is a string. Whether it may run
+ * is for sql_function.c to say. */
 bool ems_sql_parse_create_function(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
@@ -408,8 +403,11 @@ bool ems_sql_parse_create_function(struct ems_sql_shaper *s)
     s->made.function = ems_sql_function_find(s->statement.name);
     if (s->made.function < 0)
         return ems_sql_no(p, "function that Synapse does not have:", s->statement.name);
-    if (!ems_sql_words(p, "( ) RETURNS TRIGGER LANGUAGE PLPGSQL AS") || ems_sql_at_end(p) ||
-        p->tokens[p->at].kind != EMS_TOKEN_DOLLAR)
+    if (!ems_sql_words(p, "( ) RETURNS trigger LANGUAGE plpgsql AS"))
+        return false;
+    if (ems_sql_string(p, &s->made.string))
+        return true;
+    if (ems_sql_at_end(p) || p->tokens[p->at].kind != EMS_TOKEN_DOLLAR)
         return false;
     s->made.body = p->tokens + p->at++;
     return true;

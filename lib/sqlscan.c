@@ -17,6 +17,8 @@
 #define STATEMENTS_MAX 20000u /* outside INSERT; a Synapse dump has 835 */
 #define REASONS_MAX    (sizeof((struct ems_sql_facts *)0)->skip_reasons / sizeof(char *))
 #define KEY_MAX        256u
+#define CONNECT_MAX    EMS_SQL_META_MAX
+#define CONNECTS_MAX   2u /* again after the settings of the database (dumpDatabaseConfig) */
 
 enum phase {
     START,
@@ -43,9 +45,10 @@ struct ems_sqlscan {
     struct ems_sql_table *table; /* of the COPY block */
     char key[KEY_MAX];           /* of \restrict; empty when none is in force */
     uint32_t others;             /* statements that are not INSERT */
-    bool connected;              /* \connect was there */
-    bool any_data;               /* a COPY or INSERT, or a comment that announces data */
-    bool closed;                 /* the line -- behind the closing comment is complete */
+    char connect[CONNECT_MAX];   /* the \connect line; empty when there was none */
+    unsigned connects;
+    bool any_data; /* a COPY or INSERT, or a comment that announces data */
+    bool closed;   /* the line -- behind the closing comment is complete */
     size_t table_room;
     struct ems_sql_facts facts;
     int verdict;
@@ -269,8 +272,8 @@ static bool is_key(const char *key)
 
 /*
  * Backslash lines are psql's. Three are known and consumed, none is executed: \restrict KEY before
- * the first statement, \unrestrict KEY at the end, and with pg_dump -C one \connect between them,
- * round which the key is lifted.
+ * the first statement, \unrestrict KEY at the end, and with pg_dump -C a \connect between them, or
+ * two to the same database, round which the key is lifted.
  */
 static int on_meta(struct ems_sqlscan *scan, struct ems_error *err)
 {
@@ -283,7 +286,7 @@ static int on_meta(struct ems_sqlscan *scan, struct ems_error *err)
     if (!lex->own_line || strlen(lex->meta) != lex->meta_size)
         return ems_fail(err, EMS_SQL_REFUSED, "line %llu: backslash command: %s", line, text);
     if (strncmp(lex->meta, "\\restrict ", 10) == 0 && is_key(lex->meta + 10) &&
-        scan->key[0] == '\0' && early && (scan->facts.statements == 0 || scan->connected)) {
+        scan->key[0] == '\0' && early && (scan->facts.statements == 0 || scan->connects > 0)) {
         strcpy(scan->key, lex->meta + 10);
         scan->facts.restricted = true;
         return EMS_OK;
@@ -293,9 +296,11 @@ static int on_meta(struct ems_sqlscan *scan, struct ems_error *err)
         scan->key[0] = '\0';
         return EMS_OK;
     }
-    if (strncmp(lex->meta, "\\connect ", 9) == 0 && early && !scan->connected &&
-        scan->key[0] == '\0') {
-        scan->connected = true;
+    if (strncmp(lex->meta, "\\connect ", 9) == 0 && early && scan->key[0] == '\0' &&
+        (scan->connects == 0 || strcmp(lex->meta, scan->connect) == 0) &&
+        scan->connects < CONNECTS_MAX) {
+        strcpy(scan->connect, lex->meta);
+        scan->connects++;
         return EMS_OK;
     }
     return ems_fail(err, EMS_SQL_REFUSED, "line %llu: backslash command: %s", line, text);
