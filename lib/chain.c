@@ -82,6 +82,8 @@ static enum ems_content classify(const uint8_t *head, size_t size)
         return EMS_CONTENT_SQLITE;
     if (ems_tar_probe(head, size))
         return EMS_CONTENT_TAR;
+    if (size >= 5 && memcmp(head, "PGDMP", 5) == 0) /* whatever it is called: the scanner names it */
+        return EMS_CONTENT_SQL;
     return ems_sqlscan_probe(head, size, &other) ? EMS_CONTENT_SQL : EMS_CONTENT_UNKNOWN;
 }
 

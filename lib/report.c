@@ -203,6 +203,13 @@ static int text_tables(const struct ems_artifact *a, struct ems_buf *out, struct
     for (size_t i = 0; i < a->sql.table_count && rc == EMS_OK; i++)
         rc = ems_buf_printf(out, err, "        %-50s %12llu rows\n", a->sql.tables[i].name,
                             (unsigned long long)a->sql.tables[i].rows);
+    if (rc == EMS_OK && a->sql.statements > 0)
+        rc = ems_buf_printf(out, err,
+                            "        %llu statements: %llu to be sent, %llu session settings, %llu "
+                            "left out, %llu refused\n",
+                            (unsigned long long)a->sql.statements, (unsigned long long)a->sql.sent,
+                            (unsigned long long)a->sql.swallowed,
+                            (unsigned long long)a->sql.skipped, (unsigned long long)a->sql.refused);
     for (size_t i = 0; i < a->sql.skip_reason_count && rc == EMS_OK; i++)
         rc = ems_buf_printf(out, err, "        left out: %llu x %s\n",
                             (unsigned long long)a->sql.skip_counts[i], a->sql.skip_reasons[i]);

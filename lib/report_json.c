@@ -125,6 +125,9 @@ static json_t *layer_sql(const struct ems_artifact *a)
     json_object_set_new(o, "server_version", text_or_null(a->sql.server_version));
     json_object_set_new(o, "dump_version", text_or_null(a->sql.dump_version));
     json_object_set_new(o, "statements", number(a->sql.statements));
+    json_object_set_new(o, "sent", number(a->sql.sent));
+    json_object_set_new(o, "settings", number(a->sql.swallowed));
+    json_object_set_new(o, "refused", number(a->sql.refused));
     json_object_set_new(o, "rows", number(a->sql.rows));
     json_object_set_new(o, "skipped", skipped);
     json_object_set_new(o, "tables", tables);

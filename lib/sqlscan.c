@@ -216,6 +216,12 @@ static int count_statement(struct ems_sqlscan *scan, const struct ems_sql_statem
     return EMS_OK;
 }
 
+static void count_refused(struct ems_sqlscan *scan)
+{
+    scan->facts.statements++;
+    scan->facts.refused++;
+}
+
 /* ---- comments and backslash lines ---- */
 
 /* "-- Dumped from database version 15.18 (Debian ...)": kept up to the end of the line. */
@@ -319,6 +325,8 @@ static int on_statement(struct ems_sqlscan *scan, struct ems_sql_event *event,
         return ems_fail(err, EMS_SQL_MALFORMED, "line %llu: a statement behind the end of the dump",
                         line);
     rc = ems_sql_shaper_finish(&scan->shaper, &scan->lex, err);
+    if (rc == EMS_SQL_REFUSED)
+        count_refused(scan);
     if (rc == EMS_OK)
         rc = count_statement(scan, st, err);
     if (rc != EMS_OK)
@@ -341,6 +349,8 @@ static int text(struct ems_sqlscan *scan, struct ems_sql_event *event, bool *len
     size_t used;
     int rc = ems_sql_lex_feed(&scan->lex, scan->span.data, scan->span.size, &used, &what, err);
 
+    if (rc == EMS_SQL_REFUSED && scan->lex.started) /* by one of its tokens, or too long */
+        count_refused(scan);
     if (rc != EMS_OK)
         return rc;
     use(scan, used);

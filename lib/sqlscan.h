@@ -95,7 +95,9 @@ struct ems_sql_facts {
                            hold names without schema, so the restore must set the same */
     char server_version[64]; /* "Dumped from database version": a comment, so a hint only */
     char dump_version[64];   /* "Dumped by pg_dump version" */
-    uint64_t statements, sent, swallowed, skipped; /* totals; sent means "to be sent" */
+    /* Every statement is one of: to be sent, a session setting, skipped for one of the reasons
+     * below, refused (the last one, which ended the scan). */
+    uint64_t statements, sent, swallowed, skipped, refused;
     uint64_t rows, bytes, lines;
     struct ems_sql_table *tables; /* in the order of the dump, every CREATE TABLE */
     size_t table_count;

@@ -62,9 +62,24 @@ static bool begins_like_sql(const uint8_t *data, size_t size)
     return false;
 }
 
+/* An archive's head: magic, three bytes of version, two of sizes, then which of its formats it is
+ * (pg_backup_archiver.c, WriteHead). A directory's toc.dat says tar, because a tar archive holds
+ * the same files (pg_backup_directory.c, _CloseArchive). */
+static bool is_directory_format(const uint8_t *data, size_t size)
+{
+    enum { FORMAT = 10, TAR = 3 };
+
+    return size > FORMAT && memcmp(data, "PGDMP", 5) == 0 && data[FORMAT] == TAR;
+}
+
 bool ems_sqlscan_probe(const uint8_t *data, size_t size, const char **what)
 {
     *what = NULL;
+    if (is_directory_format(data, size)) {
+        *what = "part of a directory-format dump (pg_dump -Fd); send a plain one: pg_dump -O, "
+                "without -F";
+        return false;
+    }
     for (size_t i = 0; i < sizeof magics / sizeof magics[0]; i++) {
         size_t length = strlen(magics[i].bytes);
 

@@ -437,7 +437,7 @@ static void test_functions(void)
         {FUNCTION("$x$", "\r\n" GOOD "\r\n"), EMS_END, NULL, 0},
         {FUNCTION("$$", BODY), EMS_SQL_REFUSED, "not the function that Synapse has", 0},
         {FUNCTION("'", BODY), EMS_SQL_REFUSED, "not the function that Synapse has", 0},
-        {FUNCTION("'", GOOD " "), EMS_SQL_REFUSED, "not the function that Synapse has", 0},
+        {FUNCTION("'", GOOD " ''x''"), EMS_SQL_REFUSED, "not the function that Synapse has", 0},
         {FUNCTION("$$", GOOD) FUNCTION("$$", GOOD), EMS_SQL_REFUSED, "created a second time", 0},
         {FUNCTION("$$", GOOD) TRIGGER("BEFORE INSERT OR UPDATE", "t"), EMS_SQL_REFUSED,
          "not where Synapse has this function called: public.populate_min_depth2", 0},

@@ -293,6 +293,8 @@ static void test_not_a_dump(void)
         {"\n\n", EMS_SQL_EMPTY, "the dump holds no statement", 0},
         {"--\n-- PostgreSQL database dump\n--\n", EMS_SQL_EMPTY, "no statement", 0},
         {"PGDMP\1\x0e", EMS_SQL_REFUSED, "custom-format", 0},
+        {"PGDMP\1\x0e\0\4\10\1", EMS_SQL_REFUSED, "custom-format", 11},
+        {"PGDMP\1\x0e\0\4\10\3", EMS_SQL_REFUSED, "directory-format", 11},
         {"--\n-- PostgreSQL database cluster dump\n--\n", EMS_SQL_REFUSED, "pg_dumpall", 0},
         {"-- MySQL dump 10.13\n", EMS_SQL_REFUSED, "MySQL", 0},
         {"/*!999999\\- enable the sandbox mode */\n-- MariaDB dump 10.19\n", EMS_SQL_REFUSED,
