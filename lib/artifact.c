@@ -6,6 +6,7 @@
 #include "artifact_sqlite.h"
 #include "artifact_text.h"
 #include "sqlite_check.h"
+#include "synapse_state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -271,6 +272,7 @@ int ems_artifact_take_facts(struct ems_artifact *a, const struct ems_sqlscan *sc
     const struct ems_sql_facts *facts = ems_sqlscan_facts(scan);
 
     a->sql = *facts;
+    ems_synapse_take_totals(&a->synapse, facts);
     a->sql.table_count = 0;
     a->sql.tables = calloc(facts->table_count + 1, sizeof *facts->tables);
     if (a->sql.tables == NULL)
@@ -321,11 +323,8 @@ static int check_sql(struct ems_artifact *a, struct ems_chain *chain,
                          EMS_NOWHERE, NULL,
                          "this is a complete dump, but not of a Synapse database: no tables users, "
                          "events and schema_version");
-    if (rc == EMS_END && a->synapse.other_servers > 0)
-        ems_findings_add(findings, EMS_SYNAPSE_SERVER_NAME, EMS_SEVERITY_WARNING, a->name, NULL,
-                         EMS_NOWHERE, NULL, "%llu users are not of %s but of another server (%s)",
-                         (unsigned long long)a->synapse.other_servers, a->synapse.server_name,
-                         a->synapse.other_server);
+    if (rc == EMS_END)
+        ems_synapse_judge(&a->synapse, a->name, findings);
     return rc;
 }
 

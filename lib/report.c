@@ -1,6 +1,8 @@
 /* report.c - the report as a whole, and as text; see report.h. JSON is in report_json.c. */
 #include "report.h"
 
+#include "synapse_state.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,10 +189,11 @@ static int text_facts(const struct ems_artifact *a, struct ems_buf *out, struct 
                         a->synapse.server_name[0] != '\0' ? a->synapse.server_name : "(no users)",
                         (unsigned long long)a->synapse.users);
     if (rc == EMS_OK && a->synapse.schema_version > 0) {
-        const char *releases = ems_synapse_releases(a->synapse.schema_version);
+        char releases[32];
 
         rc = ems_buf_printf(out, err, ", schema %u", a->synapse.schema_version);
-        if (rc == EMS_OK && releases != NULL)
+        ems_synapse_state_releases(&a->synapse, releases, sizeof releases);
+        if (rc == EMS_OK && releases[0] != '\0')
             rc = ems_buf_printf(out, err, " (Synapse %s)", releases);
     }
     return rc != EMS_OK ? rc : ems_buf_append(out, "\n", 1, err);

@@ -1,6 +1,8 @@
 /* report_json.c - the report as JSON lines, one object a line; see report.h. */
 #include "report.h"
 
+#include "synapse_state.h"
+
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,9 +114,29 @@ static json_t *layer_facts(const struct ems_facts *facts)
     return o;
 }
 
+static json_t *synapse_of(const struct ems_synapse *synapse)
+{
+    json_t *o = json_object();
+    char releases[32];
+
+    json_object_set_new(o, "server_name", text_or_null(synapse->server_name));
+    json_object_set_new(o, "users", number(synapse->users));
+    json_object_set_new(o, "schema_version", number(synapse->schema_version));
+    json_object_set_new(o, "compat_version", number(synapse->compat_version));
+    ems_synapse_state_releases(synapse, releases, sizeof releases);
+    json_object_set_new(o, "releases", text_or_null(releases));
+    json_object_set_new(o, "background_updates", number(synapse->background_updates));
+    if (synapse->state == NULL)
+        return o;
+    json_object_set_new(o, "users_without_password", number(synapse->state->passwordless));
+    for (int t = 0; t < EMS_TOTAL_COUNT && synapse->state->has_totals; t++)
+        json_object_set_new(o, ems_synapse_total_table(t), number(synapse->state->totals[t]));
+    return o;
+}
+
 static json_t *layer_sql(const struct ems_artifact *a)
 {
-    json_t *o = json_object(), *tables = json_object(), *skipped = json_object(), *s;
+    json_t *o = json_object(), *tables = json_object(), *skipped = json_object();
 
     for (size_t i = 0; i < a->sql.table_count; i++)
         json_object_set_new(tables, a->sql.tables[i].name, number(a->sql.tables[i].rows));
@@ -133,13 +155,7 @@ static json_t *layer_sql(const struct ems_artifact *a)
     json_object_set_new(o, "tables", tables);
     if (!ems_synapse_is_homeserver(&a->synapse))
         return o;
-    s = json_object();
-    json_object_set_new(s, "server_name", text_or_null(a->synapse.server_name));
-    json_object_set_new(s, "users", number(a->synapse.users));
-    json_object_set_new(s, "schema_version", number(a->synapse.schema_version));
-    json_object_set_new(s, "compat_version", number(a->synapse.compat_version));
-    json_object_set_new(s, "background_updates", number(a->synapse.background_updates));
-    json_object_set_new(o, "synapse", s);
+    json_object_set_new(o, "synapse", synapse_of(&a->synapse));
     return o;
 }
 
