@@ -94,10 +94,20 @@ static int read_schema(struct ems_schema *schema, const struct ems_ingest_option
                        struct ems_error *err)
 {
     if (o->schema_from == NULL)
-        return ems_fail(err, EMS_SERVER_ERROR,
-                        "an SQLite homeserver needs the PostgreSQL schema of a Synapse of its "
-                        "release: give --schema-from");
+        return ems_schema_fail(err, "is missing: an SQLite homeserver needs the PostgreSQL schema "
+                                    "of a Synapse of its release");
     return ems_schema_read(schema, o->schema_from, &o->check, err);
+}
+
+/* What was given for the schema is ours: nobody sends anything again. */
+static void fail_schema(struct ems_artifact *artifact, const struct ems_error *err,
+                        struct ems_findings *findings)
+{
+    artifact->error = err->code;
+    ems_findings_add(findings, err->code, EMS_SEVERITY_ERROR, artifact->name, NULL, EMS_NOWHERE,
+                     "Name a full dump of a Synapse of the same release, or the connection string "
+                     "of its database.",
+                     "%s", err->text);
 }
 
 /* The database gets its name, or goes. */
@@ -160,6 +170,8 @@ int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream
 
         if (rc == EMS_SYNAPSE_SCHEMA) /* told already, and no fault of the upload */
             artifact->error = rc;
+        else if (ems_schema_is_failure(&err))
+            fail_schema(artifact, &err, findings);
         else
             ems_artifact_fail(artifact, &err, findings);
         if (ems_code_exit(rc) == 75) /* the upload is as good as it was found to be */

@@ -21,9 +21,30 @@
 /* A Synapse schema is about 1,000 statements, 300 kB. */
 #define MAX_ITEMS 20000u
 
-#define NAME "--schema-from"
+static const char stage[] = "schema";
 
-bool ems_schema_is_own(const char *table)
+bool ems_schema_is_failure(const struct ems_error *err)
+{
+    return err->stage == stage;
+}
+
+int ems_schema_fail(struct ems_error *err, const char *fmt, ...)
+{
+    char text[220];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (err->code == EMS_OK) {
+        ems_fail(err, EMS_SERVER_ERROR, "--schema-from %s", text);
+        err->stage = stage;
+    }
+    return err->code;
+}
+
+/* The tables whose rows come with the schema. */
+static bool is_own(const char *table)
 {
     static const char *const own[] = {"public.schema_version", "public.schema_compat_version",
                                       "public.applied_schema_deltas"};
@@ -34,36 +55,29 @@ bool ems_schema_is_own(const char *table)
     return false;
 }
 
-struct ems_schema_item *ems_schema_add(struct ems_schema *schema, enum ems_sql_shape shape,
-                                       const char *text, uint64_t line, struct ems_error *err)
+static int add_item(struct ems_schema *schema, const struct ems_sql_statement *s,
+                    struct ems_error *err)
 {
-    struct ems_schema_item *item;
-    char *copy;
+    struct ems_schema_item *items;
+    char *text;
 
-    if (schema->count >= MAX_ITEMS) {
-        ems_fail(err, EMS_SERVER_ERROR, NAME " %s: more than %u statements", schema->name,
-                 MAX_ITEMS);
-        return NULL;
-    }
+    if (schema->count >= MAX_ITEMS)
+        return ems_schema_fail(err, "%s: more than %u statements", schema->name, MAX_ITEMS);
     if (schema->count == schema->capacity) {
         size_t capacity = schema->capacity > 0 ? 2 * schema->capacity : 512;
 
-        item = realloc(schema->items, capacity * sizeof *item);
-        if (item == NULL) {
-            ems_fail_memory(err);
-            return NULL;
-        }
-        schema->items = item;
+        items = realloc(schema->items, capacity * sizeof *items);
+        if (items == NULL)
+            return ems_fail_memory(err);
+        schema->items = items;
         schema->capacity = capacity;
     }
-    copy = strdup(text);
-    if (copy == NULL) {
-        ems_fail_memory(err);
-        return NULL;
-    }
-    item = &schema->items[schema->count++];
-    *item = (struct ems_schema_item){.shape = shape, .text = copy, .line = line};
-    return item;
+    text = strdup(s->text);
+    if (text == NULL)
+        return ems_fail_memory(err);
+    schema->items[schema->count++] =
+        (struct ems_schema_item){.shape = s->shape, .text = text, .line = s->line};
+    return EMS_OK;
 }
 
 /* ---- reading ---- */
@@ -73,7 +87,7 @@ static bool is_wanted(const struct ems_sql_statement *s)
     if (s->action != EMS_SQL_SEND || s->shape == EMS_SQL_SETVAL)
         return false; /* the sequences will follow the rows that come */
     if (s->shape == EMS_SQL_COPY || s->shape == EMS_SQL_INSERT)
-        return s->table != NULL && ems_schema_is_own(s->table);
+        return s->table != NULL && is_own(s->table);
     return true;
 }
 
@@ -83,8 +97,8 @@ static int take_rows(struct ems_schema *schema, const struct ems_span *rows, str
     uint8_t *grown;
 
     if (item->size + rows->size > MAX_ROWS_BYTES)
-        return ems_fail(err, EMS_SERVER_ERROR, NAME " %s: too many rows at line %llu", schema->name,
-                        (unsigned long long)item->line);
+        return ems_schema_fail(err, "%s: too many rows at line %llu", schema->name,
+                               (unsigned long long)item->line);
     grown = realloc(item->data, item->size + rows->size);
     if (grown == NULL)
         return ems_fail_memory(err);
@@ -101,10 +115,7 @@ static int take_event(struct ems_schema *schema, const struct ems_sql_event *eve
         return EMS_OK;
     switch (event->kind) {
     case EMS_SQL_STATEMENT:
-        return ems_schema_add(schema, event->statement->shape, event->statement->text,
-                              event->statement->line, err) != NULL
-                   ? EMS_OK
-                   : err->code;
+        return add_item(schema, event->statement, err);
     case EMS_SQL_ROWS:
         return take_rows(schema, &event->data, err);
     case EMS_SQL_COPY_END:
@@ -118,11 +129,12 @@ static int take_event(struct ems_schema *schema, const struct ems_sql_event *eve
 static int rename_failure(const struct ems_schema *schema, int rc, const struct ems_error *inner,
                           struct ems_error *err)
 {
-    if (rc == EMS_NO_MEMORY || strncmp(inner->text, NAME, strlen(NAME)) == 0 ||
-        strcmp(inner->text, "interrupted") == 0)
-        return ems_fail(err, rc, "%s", inner->text);
-    return ems_fail(err, EMS_SERVER_ERROR, NAME " %s: %s [%s]", schema->name, inner->text,
-                    ems_code_name(rc));
+    if (rc == EMS_NO_MEMORY || inner->stage == stage || strcmp(inner->text, "interrupted") == 0) {
+        if (err->code == EMS_OK)
+            *err = *inner;
+        return err->code;
+    }
+    return ems_schema_fail(err, "%s: %s [%s]", schema->name, inner->text, ems_code_name(rc));
 }
 
 static int read_events(struct ems_schema *schema, struct ems_sqlscan *scan,
@@ -175,16 +187,14 @@ int ems_schema_read(struct ems_schema *schema, const char *from,
 
     if (stat(from, &st) != 0) {
         if (strchr(from, '=') == NULL && strstr(from, "://") == NULL)
-            return ems_fail(err, EMS_SERVER_ERROR,
-                            NAME " %s: there is no such file, and it is no connection string",
-                            from);
+            return ems_schema_fail(err, "%s: there is no such file, and it is no connection string",
+                                   from);
         return ems_schema_read_database(schema, from, check, err);
     }
     ems_printable(from, strlen(from), schema->name, sizeof schema->name);
     fd = S_ISREG(st.st_mode) ? open(from, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0)
-        return ems_fail(err, EMS_SERVER_ERROR, NAME " %s: not a file that can be read",
-                        schema->name);
+        return ems_schema_fail(err, "%s: not a file that can be read", schema->name);
     bottom = ems_source_fd_open(fd, true, schema->name, err);
     return bottom != NULL ? ems_schema_read_source(schema, bottom, check, err) : err->code;
 }

@@ -64,22 +64,20 @@ int ems_schema_send(const struct ems_schema *, enum ems_schema_phase, PGconn *, 
 
 void ems_schema_release(struct ems_schema *);
 
-/* ---- in server_schema_dump.c ---- */
+/* Is this failure the schema's, and not the upload's? */
+bool ems_schema_is_failure(const struct ems_error *);
+
+/* ---- between the files of the schema ---- */
+
+/* Record a failure of the schema: EMS_SERVER_ERROR, "--schema-from " and the text. */
+int ems_schema_fail(struct ems_error *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * What pg_dump makes of the database that the conninfo names, schema only, followed by nothing; and
- * the rows of Synapse's three tables as items of *schema. pg_dump is started without a shell; a
- * password reaches it through a file in memory, not by its arguments or environment.
- * EMS_OK or EMS_SERVER_ERROR, EMS_NO_MEMORY.
+ * Read what pg_dump makes of the database that the conninfo names: its schema and the rows of
+ * Synapse's three tables. pg_dump is started without a shell; a password reaches it through a file
+ * in memory, not by its arguments or environment. EMS_OK, EMS_SERVER_ERROR, EMS_NO_MEMORY.
  */
 int ems_schema_read_database(struct ems_schema *, const char *conninfo,
                              const struct ems_check_options *check, struct ems_error *);
-
-/* Is this one of the tables whose rows come with the schema? "public.schema_version" */
-bool ems_schema_is_own(const char *table);
-
-/* Append an item; text is copied. NULL and EMS_NO_MEMORY in *err on failure. */
-struct ems_schema_item *ems_schema_add(struct ems_schema *, enum ems_sql_shape, const char *text,
-                                       uint64_t line, struct ems_error *);
 
 #endif

@@ -2,9 +2,11 @@
  * server_schema_dump.c - the schema of a Synapse database, by pg_dump; see server_schema.h
  *
  * pg_dump knows what the catalogs of all releases mean, so it is asked, and what it prints goes the
- * way of every dump. The server is reached by libpq first: that says in good words when it cannot
- * be, gives the rows of Synapse's three tables, and merges conninfo, service file and environment
- * into one list of options, so that pg_dump reaches the same server.
+ * way of every dump: the scanner, which refuses a dump without any rows, so those of Synapse's
+ * three tables are in it and all other tables are named as to be dumped empty. The server is
+ * reached by libpq first: that says in good words when it cannot be, lists the tables, and merges
+ * conninfo, service file and environment into one list of options, so that pg_dump reaches the same
+ * server.
  *
  * The password is the one thing that is not passed on in the arguments: everybody can read them. It
  * goes into a file in memory (memfd) that pg_dump's libpq reads as its password file.
@@ -26,12 +28,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define NAME "--schema-from"
-
 /* What the child is made of; all of it prepared before the fork. */
 struct child {
-    char path[4200];          /* of pg_dump */
-    struct ems_buf conninfo;  /* without the password */
+    char path[4200];         /* of pg_dump */
+    struct ems_buf conninfo; /* without the password */
+    char **arguments;        /* NULL-terminated; those from own_from on are ours to free */
+    size_t own_from, argument_count;
     char environment[5][512]; /* "NAME=value", the last ones may be "" */
     int passwords;            /* descriptor of the password file, or -1 */
     int output;               /* its standard output, read by us, or -1 */
@@ -67,9 +69,8 @@ static int find_pg_dump(struct child *c, struct ems_error *err)
             return EMS_OK;
         path += length;
     }
-    return ems_fail(err, EMS_SERVER_ERROR,
-                    NAME ": no pg_dump found to read the database's schema with: install the "
-                         "package \"postgresql-client\", or name a dump");
+    return ems_schema_fail(err, "CONNINFO: no pg_dump found to read the schema with: install the "
+                                "package \"postgresql-client\", or name a dump");
 }
 
 /* keyword='value' of everything that was said, but for the password. */
@@ -116,6 +117,40 @@ static int write_password(struct child *c, const char *password, struct ems_erro
     return rc;
 }
 
+/* --exclude-table-data takes a pattern; in double quotes a name stands for itself. */
+static int build_arguments(struct child *c, PGconn *conn, struct ems_error *err)
+{
+    char *first[] = {
+        c->path,      (char *)"--no-owner",    (char *)"--no-privileges", (char *)"--no-password",
+        (char *)"-d", (char *)c->conninfo.data};
+    enum { FIRST = sizeof first / sizeof first[0] };
+    PGresult *tables;
+    int rc = ems_pq_query(conn, "list the tables",
+                          "SELECT '--exclude-table-data=public.\"' || "
+                          "pg_catalog.replace(relname, '\"', '\"\"') || '\"' "
+                          "FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p') AND "
+                          "relnamespace = 'public'::pg_catalog.regnamespace AND relname NOT IN "
+                          "('schema_version', 'schema_compat_version', 'applied_schema_deltas')",
+                          0, NULL, &tables, err);
+
+    if (rc != EMS_OK)
+        return rc;
+    c->arguments = calloc((size_t)PQntuples(tables) + FIRST + 1, sizeof *c->arguments);
+    if (c->arguments == NULL) {
+        PQclear(tables);
+        return ems_fail_memory(err);
+    }
+    memcpy(c->arguments, first, sizeof first);
+    c->own_from = c->argument_count = FIRST;
+    for (int i = 0; i < PQntuples(tables) && rc == EMS_OK; i++) {
+        c->arguments[c->argument_count] = strdup(PQgetvalue(tables, i, 0));
+        if (c->arguments[c->argument_count++] == NULL)
+            rc = ems_fail_memory(err);
+    }
+    PQclear(tables);
+    return rc;
+}
+
 static int prepare(struct child *c, PGconn *conn, struct ems_error *err)
 {
     const char *password = PQpass(conn), *home = getenv("HOME");
@@ -123,6 +158,8 @@ static int prepare(struct child *c, PGconn *conn, struct ems_error *err)
 
     if (rc == EMS_OK)
         rc = build_conninfo(conn, &c->conninfo, err);
+    if (rc == EMS_OK)
+        rc = build_arguments(c, conn, err);
     if (rc == EMS_OK && password != NULL && password[0] != '\0')
         rc = write_password(c, password, err);
     if (rc != EMS_OK)
@@ -142,8 +179,8 @@ static int prepare(struct child *c, PGconn *conn, struct ems_error *err)
 
 /* In the child: system calls only (signal-safety(7)). The descriptors of the parent are all
  * close-on-exec but for the password file. */
-static void run_child(const struct child *c, char *const *argv, char *const *environment, int input,
-                      int output, pid_t parent)
+static void run_child(const struct child *c, char *const *environment, int input, int output,
+                      pid_t parent)
 {
     sigset_t none;
 
@@ -153,20 +190,12 @@ static void run_child(const struct child *c, char *const *argv, char *const *env
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (dup2(input, 0) >= 0 && dup2(output, 1) >= 0 && dup2(c->messages, 2) >= 0 &&
         prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent)
-        execve(c->path, argv, environment);
+        execve(c->path, c->arguments, environment);
     _exit(127);
 }
 
 static int start(struct child *c, struct ems_error *err)
 {
-    char *argv[] = {c->path,
-                    (char *)"--schema-only",
-                    (char *)"--no-owner",
-                    (char *)"--no-privileges",
-                    (char *)"--no-password",
-                    (char *)"-d",
-                    (char *)c->conninfo.data,
-                    NULL};
     char *environment[] = {c->environment[0], c->environment[1], c->environment[2],
                            c->passwords >= 0 ? c->environment[3] : NULL, NULL};
     int input = open("/dev/null", O_RDONLY | O_CLOEXEC), pipes[2];
@@ -179,7 +208,7 @@ static int start(struct child *c, struct ems_error *err)
     }
     c->pid = fork();
     if (c->pid == 0)
-        run_child(c, argv, environment, input, pipes[1], parent);
+        run_child(c, environment, input, pipes[1], parent);
     close(input);
     close(pipes[1]);
     if (c->pid < 0) {
@@ -224,75 +253,8 @@ static int finish(struct child *c, const struct ems_schema *schema, int rc, stru
     /* Why it ended is the better reason than that its output is cut. */
     if (err != NULL)
         *err = (struct ems_error){0};
-    return ems_fail(err, EMS_SERVER_ERROR, NAME " %s: %s failed: %s", schema->name, c->path,
-                    last_words(c, words, sizeof words));
-}
-
-/* ---- the rows of Synapse's own tables ---- */
-
-/* As COPY would print them: what it does not escape, quote_nullable could not either. */
-static int read_table(struct ems_schema *schema, PGconn *conn, const char *table,
-                      const char *columns, struct ems_error *err)
-{
-    struct ems_schema_item *item;
-    char text[160];
-    char *row;
-    PGresult *answer;
-    int n, rc = EMS_OK;
-
-    snprintf(text, sizeof text, "COPY %s (%s) TO STDOUT", table, columns);
-    answer = PQexecParams(conn, text, 0, NULL, NULL, NULL, NULL, 0);
-    if (PQresultStatus(answer) != PGRES_COPY_OUT) {
-        rc = ems_pq_fail(err, NULL, EMS_SERVER_ERROR, conn, answer, NAME " %s", schema->name);
-        PQclear(answer);
-        return rc;
-    }
-    PQclear(answer);
-    snprintf(text, sizeof text, "COPY %s (%s) FROM stdin", table, columns);
-    item = ems_schema_add(schema, EMS_SQL_COPY, text, 0, err);
-    rc = item != NULL ? EMS_OK : err->code;
-    while ((n = PQgetCopyData(conn, &row, 0)) > 0) {
-        uint8_t *grown = rc == EMS_OK ? realloc(item->data, item->size + (size_t)n) : NULL;
-
-        if (grown != NULL) {
-            memcpy(grown + item->size, row, (size_t)n);
-            item->data = grown;
-            item->size += (size_t)n;
-            item->rows++;
-        } else if (rc == EMS_OK) {
-            rc = ems_fail_memory(err);
-        }
-        PQfreemem(row);
-    }
-    answer = PQgetResult(conn);
-    if (rc == EMS_OK && (n != -1 || PQresultStatus(answer) != PGRES_COMMAND_OK))
-        rc = ems_pq_fail(err, NULL, EMS_SERVER_ERROR, conn, answer, NAME " %s", schema->name);
-    PQclear(answer);
-    while ((answer = PQgetResult(conn)) != NULL)
-        PQclear(answer);
-    return rc;
-}
-
-/* After the schema, because items keep their order and rows need their table. A Synapse before 1.37
- * has no schema_compat_version. */
-static int read_rows(struct ems_schema *schema, PGconn *conn, struct ems_error *err)
-{
-    PGresult *answer;
-    bool has_compat = false;
-    int rc = ems_pq_query(conn, "look at the schema",
-                          "SELECT pg_catalog.to_regclass('public.schema_compat_version')", 0, NULL,
-                          &answer, err);
-
-    if (rc == EMS_OK)
-        has_compat = PQntuples(answer) == 1 && !PQgetisnull(answer, 0, 0);
-    PQclear(answer);
-    if (rc == EMS_OK)
-        rc = read_table(schema, conn, "public.schema_version", "version, upgraded", err);
-    if (rc == EMS_OK && has_compat)
-        rc = read_table(schema, conn, "public.schema_compat_version", "compat_version", err);
-    return rc == EMS_OK
-               ? read_table(schema, conn, "public.applied_schema_deltas", "version, file", err)
-               : rc;
+    return ems_schema_fail(err, "%s: %s failed: %s", schema->name, c->path,
+                           last_words(c, words, sizeof words));
 }
 
 /* ---- the whole ---- */
@@ -317,6 +279,7 @@ int ems_schema_read_database(struct ems_schema *schema, const char *conninfo,
 {
     struct child c = {.passwords = -1, .output = -1, .messages = -1};
     PGconn *conn = PQconnectdb(conninfo);
+    char why[160];
     int rc = EMS_OK;
 
     /* Not the conninfo itself: there may be a password in it. */
@@ -326,12 +289,16 @@ int ems_schema_read_database(struct ems_schema *schema, const char *conninfo,
         return ems_fail_memory(err);
     ems_pq_quiet(conn);
     if (PQstatus(conn) != CONNECTION_OK)
-        rc = ems_pq_fail(err, NULL, EMS_SERVER_ERROR, conn, NULL, NAME " %s", schema->name);
+        rc = ems_schema_fail(err, "%s: %s", schema->name,
+                             ems_printable_text(PQerrorMessage(conn),
+                                                strcspn(PQerrorMessage(conn), "\n"), why,
+                                                sizeof why));
     if (rc == EMS_OK)
         rc = read_schema(schema, &c, conn, check, err);
-    if (rc == EMS_OK)
-        rc = read_rows(schema, conn, err);
     PQfinish(conn);
+    for (size_t i = c.own_from; i < c.argument_count; i++)
+        free(c.arguments[i]);
+    free(c.arguments);
     if (c.passwords >= 0)
         close(c.passwords);
     if (c.messages >= 0)

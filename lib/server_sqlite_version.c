@@ -12,6 +12,7 @@
 
 #include "bytes.h"
 #include "server_pq.h"
+#include "server_schema.h"
 #include "server_sqlite_plan.h"
 #include "synapse.h"
 
@@ -73,10 +74,8 @@ static int compare_version(sqlite3 *db, PGconn *conn, const char *name, const ch
     if (rc != EMS_OK)
         return rc;
     if (!there)
-        return ems_fail(err, EMS_SERVER_ERROR,
-                        "--schema-from %s: no row of schema_version in it: a whole dump of a "
-                        "Synapse is needed, not one made with --schema-only",
-                        name);
+        return ems_schema_fail(
+            err, "%s: no row of schema_version in it, so it is no dump of a Synapse", name);
     if (source == target)
         return EMS_OK;
     ems_findings_add(findings, EMS_SYNAPSE_SCHEMA, EMS_SEVERITY_ERROR, artifact, NULL, EMS_NOWHERE,

@@ -274,7 +274,7 @@ static int read_facts(struct check *c)
 {
     struct ems_synapse *s = c->synapse;
     struct ems_facts *f = c->facts;
-    uint64_t events = 0, rooms = 0, version = 0, compat = 0;
+    uint64_t events = 0, rooms = 0, version = 0, compat = 0, vacuum = 0;
     int rc = EMS_OK;
 
     s->has_users = ask(c, "SELECT count(*) FROM users", &s->users);
@@ -283,6 +283,7 @@ static int read_facts(struct check *c)
     ask(c, "SELECT compat_version FROM schema_compat_version", &compat);
     ask(c, "SELECT count(*) FROM rooms", &rooms);
     ask(c, "SELECT count(*) FROM background_updates", &s->background_updates);
+    ask(c, "PRAGMA auto_vacuum", &vacuum);
     s->schema_version = (uint32_t)version;
     s->compat_version = (uint32_t)compat;
     if (ems_synapse_is_homeserver(s))
@@ -295,6 +296,8 @@ static int read_facts(struct check *c)
         rc = ems_facts_number(f, "pages", c->pages, c->err);
     if (rc == EMS_OK)
         rc = ems_facts_text(f, "journal", c->wal_mode ? "wal" : "delete", c->err);
+    if (rc == EMS_OK && vacuum != 0) /* synapse_port_db would refuse it */
+        rc = ems_facts_text(f, "auto_vacuum", vacuum == 1 ? "full" : "incremental", c->err);
     if (rc == EMS_OK && s->server_name[0] != '\0')
         rc = ems_facts_text(f, "server_name", s->server_name, c->err);
     if (rc == EMS_OK)
