@@ -79,7 +79,7 @@ FUZZERS    = $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
 SHARED = $(B)/libems.so.$(SOVERSION)
 
-.PHONY: all check check-all check-unit check-tool check-fuzz bench fuzz demo setup install uninstall clean
+.PHONY: all check check-all check-unit check-tool check-fuzz check-kill bench fuzz demo setup install uninstall clean
 .SECONDARY:
 
 all: $(B)/libems.a $(SHARED) $(TOOLS)
@@ -127,11 +127,17 @@ $(B)/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(B)/libems.
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libems.a $(LIB_LIBS)
 
+# For tests that kill a tool at a chosen moment.
+KILL_AT = $(B)/tests/kill_at.so
+$(KILL_AT): tests/lib/kill_at.c $(B)/flags
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O1 -fPIC -shared -o $@ $< -ldl
+
 # Set-up first, then a make of its own that sees what was installed.
 check: setup
 	$(MAKE) check-all
 
-check-all: all $(TESTS) $(FUZZERS)
+check-all: all $(TESTS) $(FUZZERS) $(KILL_AT)
 	VARIANT=$(VARIANT) tests/run unit fuzz tool
 
 check-unit: $(TESTS)
@@ -140,8 +146,12 @@ check-unit: $(TESTS)
 check-fuzz: $(FUZZERS)
 	VARIANT=$(VARIANT) tests/run fuzz
 
-check-tool: all
+check-tool: all $(KILL_AT)
 	VARIANT=$(VARIANT) tests/run tool
+
+# 200 times kill -9 in the middle of a restore; a few of them are part of check. EMS_SEED for others.
+check-kill: all $(KILL_AT)
+	VARIANT=$(VARIANT) EMS_KILLS=$${EMS_KILLS:-200} bash tests/tool/test_kill.sh
 
 bench: all
 	VARIANT=$(VARIANT) tests/bench/run

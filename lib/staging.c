@@ -10,6 +10,7 @@
 
 #include "bytes.h"
 #include "server_cluster.h"
+#include "server_leftover.h"
 #include "server_pq.h"
 
 #include <errno.h>
@@ -18,17 +19,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
-
-/*
- * Names of what a run makes: a role and its database share one, random. The admin connection
- * carries it as its application_name from before they exist until they are published, so that
- * whoever looks for leftovers of killed runs can tell them from what another run is just making.
- */
-#define LOAD_PREFIX "ems_load_"
-#define OLD_PREFIX  "ems_old_"
-/* Made by this tool: the owner is a role of ours, also of what was published. */
-#define ROLE_PATTERN     "'^ems_load_[0-9a-f]{16}$'"
-#define LEFTOVER_PATTERN "'^ems_(load|old)_[0-9a-f]{16}$'"
 
 enum {
     NAME_BYTES = 63,        /* NAMEDATALEN - 1 */
@@ -46,7 +36,7 @@ struct ems_staging {
     /* Between create and publish or abandon. */
     bool created; /* the role, and perhaps the database, exists */
     bool replace;
-    char load[sizeof LOAD_PREFIX + 16]; /* role and database */
+    char load[sizeof EMS_LOAD_PREFIX + 16]; /* role and database */
     char target[NAME_BYTES + 1];
     char password[65]; /* of the role, random */
 
@@ -227,12 +217,12 @@ static int check_target(struct ems_staging *st, struct ems_error *err)
     int rc;
 
     ems_printable(st->target, strlen(st->target), shown, sizeof shown);
-    if (strncmp(st->target, LOAD_PREFIX, strlen(LOAD_PREFIX)) == 0 ||
-        strncmp(st->target, OLD_PREFIX, strlen(OLD_PREFIX)) == 0)
+    if (strncmp(st->target, EMS_LOAD_PREFIX, strlen(EMS_LOAD_PREFIX)) == 0 ||
+        strncmp(st->target, EMS_OLD_PREFIX, strlen(EMS_OLD_PREFIX)) == 0)
         return ems_fail(err, EMS_RESTORE_EXISTS,
                         "database name %s is kept for unfinished work: choose another", shown);
     rc = ask(st, "look for the database",
-             "SELECT CASE WHEN pg_catalog.pg_get_userbyid(datdba) !~ " ROLE_PATTERN
+             "SELECT CASE WHEN pg_catalog.pg_get_userbyid(datdba) !~ " EMS_ROLE_PATTERN
              " THEN 'foreign' WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a "
              "WHERE a.datid = d.oid AND a.usesysid IS NOT NULL) THEN 'busy' ELSE 'idle' END "
              "FROM pg_catalog.pg_database d WHERE datname = $1",
@@ -286,7 +276,7 @@ static int choose_secrets(struct ems_staging *st, struct ems_error *err)
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         return ems_fail_errno(err, errno, "no random numbers");
     ems_hex(random, 8, suffix);
-    snprintf(st->load, sizeof st->load, LOAD_PREFIX "%s", suffix);
+    snprintf(st->load, sizeof st->load, EMS_LOAD_PREFIX "%s", suffix);
     ems_hex(random + 8, 32, st->password);
     ems_wipe(random, sizeof random);
     return EMS_OK;
@@ -341,55 +331,6 @@ static int create_database(struct ems_staging *st, struct ems_error *err)
     return rc == EMS_OK ? check_encoding(st, err) : rc;
 }
 
-/* Drop a database of ours, whoever is connected. FORCE came with 13. */
-static int drop_database(struct ems_staging *st, const char *name, struct ems_error *err)
-{
-    int rc = EMS_OK;
-
-    if (st->version < 130000)
-        rc = ems_pq_run(st->admin, "end the connections", err,
-                        "SELECT pg_catalog.pg_terminate_backend(pid) FROM "
-                        "pg_catalog.pg_stat_activity WHERE datname = '%s'",
-                        name);
-    if (rc == EMS_OK)
-        rc = ems_pq_run(st->admin, "drop the database", err, "DROP DATABASE IF EXISTS %s%s", name,
-                        st->version >= 130000 ? " WITH (FORCE)" : "");
-    return rc;
-}
-
-/*
- * What killed runs left: databases and then roles with our names, of which nobody is connected to
- * either, nor making them just now. A role that owns a published database cannot be dropped, and is
- * not tried. Whatever goes wrong is left for another time.
- */
-static void drop_leftovers(struct ems_staging *st)
-{
-    static const char databases[] =
-        "SELECT datname FROM pg_catalog.pg_database d WHERE datname ~ " LEFTOVER_PATTERN
-        " AND pg_catalog.pg_get_userbyid(datdba) ~ " ROLE_PATTERN
-        " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a WHERE"
-        " (a.datid = d.oid AND a.usesysid IS NOT NULL)" /* not autovacuum */
-        " OR a.usesysid = d.datdba OR a.application_name IN (d.datname,"
-        " pg_catalog.pg_get_userbyid(d.datdba)))";
-    static const char roles[] =
-        "SELECT rolname FROM pg_catalog.pg_roles r WHERE rolname ~ " ROLE_PATTERN
-        " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_database d WHERE d.datdba = r.oid)"
-        " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = r.oid"
-        " OR a.application_name = r.rolname)";
-    struct ems_error ignored = {0};
-    PGresult *answer;
-
-    ems_pq_query(st->admin, "look for leftovers", databases, 0, NULL, &answer, &ignored);
-    for (int i = 0; i < PQntuples(answer); i++)
-        drop_database(st, PQgetvalue(answer, i, 0), &ignored);
-    PQclear(answer);
-    ems_pq_query(st->admin, "look for leftovers", roles, 0, NULL, &answer, &ignored);
-    for (int i = 0; i < PQntuples(answer); i++)
-        ems_pq_run(st->admin, "drop a role", &ignored, "DROP ROLE IF EXISTS %s",
-                   PQgetvalue(answer, i, 0));
-    PQclear(answer);
-}
-
 /* Order: say who we are (prepare_admin), then clean up, then make, so that at no moment another
  * run's clean-up can take ours for a leftover. */
 int ems_staging_create(struct ems_staging *st, const char *target, bool replace,
@@ -406,7 +347,7 @@ int ems_staging_create(struct ems_staging *st, const char *target, bool replace,
     if ((rc = check_target(st, err)) != EMS_OK || (rc = choose_secrets(st, err)) != EMS_OK)
         return rc;
     if ((rc = prepare_admin(st, err)) == EMS_OK) { /* shows the new name to other runs */
-        drop_leftovers(st);
+        ems_leftover_drop_all(st->admin);
         rc = create_role(st, err);
     }
     if (rc == EMS_OK)
@@ -503,9 +444,9 @@ static void drop_old(struct ems_staging *st, const char *old)
 
     if (ask(st, "ask for the owner",
             "SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database "
-            "WHERE datname = $1 AND pg_catalog.pg_get_userbyid(datdba) ~ " ROLE_PATTERN,
+            "WHERE datname = $1 AND pg_catalog.pg_get_userbyid(datdba) ~ " EMS_ROLE_PATTERN,
             old, owner, sizeof owner, &ignored) == EMS_OK &&
-        owner[0] != '\0' && drop_database(st, old, &ignored) == EMS_OK)
+        owner[0] != '\0' && ems_leftover_drop_database(st->admin, old, &ignored) == EMS_OK)
         ems_pq_run(st->admin, "drop a role", &ignored, "DROP ROLE IF EXISTS %s", owner);
 }
 
@@ -521,13 +462,13 @@ static void forget(struct ems_staging *st)
  * open which name holds; both states are whole, and abandon drops only the unfinished name. */
 int ems_staging_publish(struct ems_staging *st, struct ems_error *err)
 {
-    char old[sizeof OLD_PREFIX + 16];
+    char old[sizeof EMS_OLD_PREFIX + 16];
     bool exists;
     int rc;
 
     if (!st->created)
         return ems_fail(err, EMS_INTERNAL, "staging: nothing to publish");
-    snprintf(old, sizeof old, OLD_PREFIX "%s", st->load + strlen(LOAD_PREFIX));
+    snprintf(old, sizeof old, EMS_OLD_PREFIX "%s", st->load + strlen(EMS_LOAD_PREFIX));
     rc = check_target(st, err);
     if (rc == EMS_OK)
         rc = ems_staging_exists(st, st->target, &exists, err);
@@ -538,16 +479,18 @@ int ems_staging_publish(struct ems_staging *st, struct ems_error *err)
     if (exists)
         drop_old(st, old);
     forget(st);
+    ems_leftover_drop_all(st->admin);
     return EMS_OK;
 }
 
 /* By the unfinished name alone, so that it cannot hit anything that was published. Best effort:
- * what stays is found by the next run's drop_leftovers. */
+ * what stays is found by the next run (server_leftover.h). */
 void ems_staging_abandon(struct ems_staging *st)
 {
     struct ems_error ignored = {0};
 
-    if (st->created && revive_admin(st) && drop_database(st, st->load, &ignored) == EMS_OK)
+    if (st->created && revive_admin(st) &&
+        ems_leftover_drop_database(st->admin, st->load, &ignored) == EMS_OK)
         ems_pq_run(st->admin, "drop the role", &ignored, "DROP ROLE IF EXISTS %s", st->load);
     forget(st);
 }

@@ -53,8 +53,8 @@ int ems_staging_exists(struct ems_staging *, const char *database, bool *exists,
 /*
  * Make what the restore goes into: a login role of its own that may do nothing else, and a
  * database with a temporary name ("ems_load_..."), owned by it, UTF8, collation C, from template0.
- * Nobody but that role and the admin may connect to it. Databases that killed runs left unfinished
- * are dropped first, if nobody is connected.
+ * Nobody but that role and the admin may connect to it. What killed runs left is dropped first, and
+ * once more after publishing (server_leftover.h).
  *
  * `target` is the final name: EMS_RESTORE_EXISTS if there is such a database, unless `replace`; and
  * even then if it was not made by this tool (its owner is none of our roles). One that is in use

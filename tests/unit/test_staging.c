@@ -354,7 +354,8 @@ static void test_limited_admin(void)
     pg_ask(admin, "DROP ROLE \"the admin\", nobody_special");
 }
 
-/* A child makes an unfinished database and ends without a word. */
+/* A child makes an unfinished database and ends without a word, while the server still works for it
+ * and will not notice for a long time. */
 static void leave_something(const char *conninfo)
 {
     int status = -1;
@@ -364,9 +365,12 @@ static void leave_something(const char *conninfo)
         struct ems_staging_options options = {.conninfo = conninfo, .jobs = 1};
         struct ems_error err = {0};
         struct ems_staging *st;
+        PGconn *conn;
 
         _exit(ems_staging_open(&options, &st, &err) != EMS_OK ||
-              ems_staging_create(st, "leftover", false, &err) != EMS_OK);
+              ems_staging_create(st, "leftover", false, &err) != EMS_OK ||
+              ems_staging_connect(st, &conn, &err) != EMS_OK ||
+              PQsendQuery(conn, "SELECT pg_catalog.pg_sleep(60)") != 1);
     }
     CU_ASSERT(waitpid(pid, &status, 0) == pid && status == 0);
 }
@@ -388,6 +392,12 @@ static void test_leftovers(void)
     leave_something(conninfo);
     CU_ASSERT_STRING_EQUAL(
         pg_ask(admin, "SELECT count(*) FROM pg_database WHERE datname ~ '^ems_load_'"), "1");
+    for (int i = 0; i < 500; i++) { /* its admin connection is known to be gone soon */
+        if (pg_ask(admin, "SELECT count(*) FROM pg_stat_activity WHERE "
+                          "application_name ~ '^ems_load_' AND usename = 'postgres'")[0] == '0')
+            break;
+        usleep(10000);
+    }
 
     /* The next run removes what nobody works on, and nothing else. */
     ASSERT_CODE(ems_staging_create(server, "one", false, &err), EMS_OK);
