@@ -38,6 +38,40 @@ static int find_owner(const struct walk *w, const struct ems_tar_member *member,
     return EMS_OK;
 }
 
+/* ---- a member as a stage ---- */
+
+struct member_source {
+    struct ems_source base;
+    struct ems_tar *tar;
+};
+
+static int member_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
+{
+    struct ems_tar *tar = ((struct member_source *)src)->tar;
+    int rc = ems_tar_data(tar, span, err);
+
+    src->origin = rc == EMS_OK ? span->origin : ems_tar_below(tar)->origin;
+    return rc;
+}
+
+static void member_free(struct ems_source *src)
+{
+    (void)src; /* the archive is not ours */
+}
+
+/* The bytes of the member at hand; ends where it ends. The archive must not be used otherwise until
+ * the stage is freed. */
+static struct ems_source *open_member(struct ems_tar *tar, struct ems_error *err)
+{
+    static const struct ems_source_ops ops = {"member", member_next, member_free};
+    struct member_source *m = ems_source_alloc(sizeof *m, &ops, NULL, err);
+
+    if (m == NULL)
+        return NULL;
+    m->tar = tar;
+    return &m->base;
+}
+
 /* One member to its end; its bytes to whoever wants them. */
 static int walk_member(struct walk *w, struct ems_tar *tar, const struct ems_tar_member *member,
                        bool safe, struct ems_error *err)
@@ -55,8 +89,13 @@ static int walk_member(struct walk *w, struct ems_tar *tar, const struct ems_tar
         w->unsafe++; /* what it would have been is not asked any more */
     else
         rc = find_owner(w, member, &owner, err);
+    if (rc == EMS_OK && owner != NULL && owner->ops->read != NULL) {
+        struct ems_source *source = open_member(tar, err);
+
+        rc = source != NULL ? owner->ops->read(owner, source, err) : err->code;
+    }
     while (rc == EMS_OK && (rc = ems_tar_data(tar, &span, err)) == EMS_OK) {
-        if (owner != NULL && owner->ops->data != NULL)
+        if (owner != NULL && owner->ops->read == NULL && owner->ops->data != NULL)
             rc = owner->ops->data(owner, &span, err);
         if (rc == EMS_OK && w->o->tick != NULL)
             rc = w->o->tick(w->o->tick_context, err);
@@ -86,10 +125,11 @@ static void judge_content(const struct walk *w, const struct ems_walk_result *r)
     const struct ems_walk_options *o = w->o;
     const char *promised =
         o->expected < o->walker_count ? o->walkers[o->expected]->ops->words : NULL;
+    const char *hint = promised != NULL ? o->walkers[o->expected]->ops->hint : NULL;
 
     if (r->tar.members == 0)
         ems_findings_add(w->findings, EMS_TAR_EMPTY, EMS_SEVERITY_ERROR, o->artifact, NULL,
-                         EMS_NOWHERE, NULL, "the archive is complete, but there is nothing in it");
+                         EMS_NOWHERE, hint, "the archive is complete, but there is nothing in it");
     else if (promised == NULL || r->kind == o->expected)
         return;
     else if (r->tar.files == 0 && w->links > 0)
@@ -99,14 +139,14 @@ static void judge_content(const struct walk *w, const struct ems_walk_result *r)
             "no files in it, only a symbolic link: %s to %s", w->link_path, w->link_target);
     else if (r->tar.files == 0)
         ems_findings_add(w->findings, EMS_TAR_EMPTY, EMS_SEVERITY_ERROR, o->artifact, NULL,
-                         EMS_NOWHERE, NULL, "the archive holds directories, but no file");
+                         EMS_NOWHERE, hint, "the archive holds directories, but no file");
     else if (r->kind != SIZE_MAX)
         ems_findings_add(w->findings, EMS_TAR_WRONG_CONTENT, EMS_SEVERITY_ERROR, o->artifact, NULL,
                          EMS_NOWHERE, NULL, "this is %s, where %s should be",
                          o->walkers[r->kind]->ops->words, promised);
     else if (w->unsafe == 0)
         ems_findings_add(w->findings, EMS_TAR_WRONG_CONTENT, EMS_SEVERITY_ERROR, o->artifact, NULL,
-                         EMS_NOWHERE, NULL, "nothing among its %llu files belongs to %s",
+                         EMS_NOWHERE, hint, "nothing among its %llu files belongs to %s",
                          (unsigned long long)r->tar.files, promised);
 }
 

@@ -24,11 +24,16 @@ struct ems_walker;
 struct ems_walker_ops {
     const char *layer; /* of the JSON report: "media-store" */
     const char *words; /* for messages: "a media store" */
+    const char *hint;  /* advice where none of it is found; NULL: that of the finding's code */
 
     /* A member begins. *claimed: it is of this content, and its data is wanted. member's strings
      * are valid until the member's end. */
     int (*begin)(struct ems_walker *, const struct ems_tar_member *, bool *claimed,
                  struct ems_error *);
+    /* Its bytes, as a stage that is pulled to its end; taken over. For a walker that has stages of
+     * its own above it; used instead of data. What it leaves unread is passed over, and a failure
+     * of the archive itself ends the walk whatever this returns. */
+    int (*read)(struct ems_walker *, struct ems_source *member, struct ems_error *);
     /* Its bytes, span by span; lent as by ems_source_next. */
     int (*data)(struct ems_walker *, const struct ems_span *, struct ems_error *);
     /* All of them have come, as many as the header declared. Only for claimed members. */

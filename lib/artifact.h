@@ -59,7 +59,8 @@ struct ems_artifact {
     bool archive_known; /* its content is of a kind that was checked */
     struct ems_walk_result archive;
     struct ems_facts facts;         /* of the archive's content; owned by the artifact */
-    struct ems_media_ids media_ids; /* of a media store, for comparing with the dump; owned */
+    struct ems_media_ids media_ids; /* of a media store or export, for comparing with the dump */
+    char media_server[256];         /* that a media export is of, printable; "" if unknown */
     struct ems_config *config;      /* of a file of Synapse's configuration (config.h), or NULL */
     struct ems_signing_keys *signing_keys; /* of a key file (signing_key.h), or NULL */
     /* Of an SQLite homeserver that was kept for a restore: where the file is (the upload itself, or
@@ -93,8 +94,9 @@ struct ems_check_options {
     _Atomic uint64_t *bytes_in;           /* progress; may be NULL */
     ems_tick_fn *tick;                    /* may be NULL */
     void *tick_context;
-    const char *temporary; /* directory for a database that must be unpacked; NULL: /tmp */
-    bool keep_database;    /* it will be restored: leave it in artifact->database */
+    uint64_t max_media_bytes; /* that the target of a media export accepts; 0: any */
+    const char *temporary;    /* directory for a database that must be unpacked; NULL: /tmp */
+    bool keep_database;       /* it will be restored: leave it in artifact->database */
     /* Sees every event of a dump; may be NULL. A code other than EMS_OK ends the check with it. */
     int (*watch)(void *context, const struct ems_sql_event *, struct ems_error *);
     void *watch_context;

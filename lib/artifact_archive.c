@@ -2,6 +2,7 @@
 #include "artifact_archive.h"
 
 #include "artifact_sqlite.h"
+#include "media_export.h"
 #include "media_store.h"
 
 /* One row a kind of archive. The order is that in which they are asked to claim a member. */
@@ -17,6 +18,7 @@ static const struct {
     struct ems_walker *(*open)(struct ems_artifact *, const struct ems_check_options *,
                                struct ems_error *);
 } kinds[] = {
+    {EMS_KIND_MEDIA_EXPORT, ems_media_export_open},
     {EMS_KIND_MEDIA_STORE, open_media_store},
     {EMS_KIND_SQLITE, ems_sqlite_walker_open},
 };

@@ -68,6 +68,21 @@ struct ems_finding *ems_findings_add(struct ems_findings *list, int code,
     return &list->items[list->count++];
 }
 
+void ems_findings_move(struct ems_findings *to, struct ems_findings *from)
+{
+    struct ems_finding *items = realloc(to->items, (to->count + from->count + 1) * sizeof *items);
+
+    to->out_of_memory |= from->out_of_memory || items == NULL;
+    if (items != NULL) {
+        to->items = items;
+        to->capacity = to->count + from->count + 1;
+        for (size_t i = 0; i < from->count; i++)
+            items[to->count++] = from->items[i];
+        from->count = 0;
+    }
+    ems_findings_release(from);
+}
+
 int ems_findings_exit(const struct ems_findings *list)
 {
     int status = list->out_of_memory ? ems_code_exit(EMS_NO_MEMORY) : 0;

@@ -14,12 +14,12 @@ enum ems_severity { EMS_SEVERITY_NOTE, EMS_SEVERITY_WARNING, EMS_SEVERITY_ERROR 
 struct ems_finding {
     int code; /* enum ems_code */
     enum ems_severity severity;
-    char *artifact; /* name, or NULL: the whole upload */
-    char *part;     /* file to look at, or NULL */
+    char *artifact;  /* name, or NULL: the whole upload */
+    char *part;      /* file to look at, or NULL */
     uint64_t offset; /* bytes into part, or EMS_NOWHERE */
-    bool resend;    /* the customer must send `part` (or, without one, the artifact) again */
-    char *message;  /* one line, lower case, no full stop */
-    char *advice;   /* a sentence, or NULL */
+    bool resend;     /* the customer must send `part` (or, without one, the artifact) again */
+    char *message;   /* one line, lower case, no full stop */
+    char *advice;    /* a sentence, or NULL */
 };
 
 struct ems_findings {
@@ -29,12 +29,15 @@ struct ems_findings {
 };
 
 /* Append. All strings are copied and made printable (bytes.h), so names may be given raw; artifact,
- * part and advice may be NULL (advice: then ems_code_advice; "" for none at all). Returns the new finding, valid until the
- * next append, or NULL when out of memory (noted in the list). */
+ * part and advice may be NULL (advice: then ems_code_advice; "" for none at all). Returns the new
+ * finding, valid until the next append, or NULL when out of memory (noted in the list). */
 struct ems_finding *ems_findings_add(struct ems_findings *, int code, enum ems_severity,
                                      const char *artifact, const char *part, uint64_t offset,
                                      const char *advice, const char *message_fmt, ...)
     __attribute__((format(printf, 8, 9)));
+
+/* Appends all of `from` and leaves that empty. */
+void ems_findings_move(struct ems_findings *to, struct ems_findings *from);
 
 /* The exit status that these findings ask for: the worst of those with severity error. */
 int ems_findings_exit(const struct ems_findings *);

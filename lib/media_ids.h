@@ -38,8 +38,8 @@ uint32_t ems_media_uploader(const char *user_id, size_t size);
 /* EMS_OK, EMS_NO_MEMORY, or EMS_INTERNAL when 4 GiB of records are full. id_size up to
  * EMS_MEDIA_ID_MAX. */
 int ems_media_ids_add(struct ems_media_ids *, const struct ems_media_id *, struct ems_error *);
-/* Puts another record into the place of one that has as many facts (sha256 or none in both). In
- * place if the new id is how the old one begins. As ems_media_ids_add. */
+/* Puts another record into the place of this one: over it if its id begins with the new one and both
+ * or neither have a digest, else behind all others. As ems_media_ids_add. */
 int ems_media_ids_replace(struct ems_media_ids *, size_t i, const struct ems_media_id *,
                           struct ems_error *);
 /* Takes one out; the last of the list takes its place. */

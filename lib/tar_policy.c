@@ -8,10 +8,10 @@
 #include "tar_policy.h"
 
 #include "bytes.h"
+#include "name_hash.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define SHOWN 10u /* findings of one kind before they are only counted */
 
@@ -23,7 +23,7 @@ struct ems_tar_policy {
     uint64_t complaints[COMPLAINTS];
     uint64_t *slots; /* hashes of names, 0: free; the lowest bit says that it is a directory */
     size_t slot_count, used;
-    uint64_t key[2];
+    struct ems_name_key key;
 };
 
 /* ---- single members ---- */
@@ -137,30 +137,6 @@ size_t ems_tar_clean_path(const char *path, char *out)
 
 /* ---- names seen ---- */
 
-/* Spreads each bit over the word (multiply and shift; the constant is odd and of no pattern). */
-static uint64_t mix(uint64_t x)
-{
-    x ^= x >> 32;
-    x *= UINT64_C(0xd6e8feb86659fd93);
-    x ^= x >> 32;
-    x *= UINT64_C(0xd6e8feb86659fd93);
-    return x ^ x >> 32;
-}
-
-/* Keyed, so that nobody can send names that all fall into one place. */
-static uint64_t hash_name(const uint64_t key[2], const char *name, size_t size)
-{
-    uint64_t hash = key[0] ^ size, word;
-
-    for (; size >= sizeof word; name += sizeof word, size -= sizeof word) {
-        memcpy(&word, name, sizeof word);
-        hash = mix((hash ^ word) + key[1]);
-    }
-    word = 0;
-    memcpy(&word, name, size);
-    return mix((hash ^ word) + key[1]);
-}
-
 /* Twice the slots; at most half of them are in use, so that searching ends soon. */
 static int grow(struct ems_tar_policy *p, struct ems_error *err)
 {
@@ -188,7 +164,7 @@ static int grow(struct ems_tar_policy *p, struct ems_error *err)
 static int remember(struct ems_tar_policy *p, const char *name, size_t size, bool directory,
                     bool *again, struct ems_error *err)
 {
-    uint64_t hash = (hash_name(p->key, name, size) & ~UINT64_C(1)) | (directory ? 1 : 0);
+    uint64_t hash = (ems_name_hash(&p->key, name, size) & ~UINT64_C(1)) | (directory ? 1 : 0);
     size_t i;
 
     *again = false;
@@ -225,7 +201,7 @@ struct ems_tar_policy *ems_tar_policy_new(const char *artifact, struct ems_findi
     }
     p->artifact = artifact;
     p->findings = findings;
-    if (getrandom(p->key, sizeof p->key, 0) != (ssize_t)sizeof p->key) {
+    if (!ems_name_key_init(&p->key)) {
         ems_fail(err, EMS_INTERNAL, "no random numbers");
         free(p);
         return NULL;

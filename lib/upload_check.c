@@ -121,6 +121,19 @@ static void check_key_name(struct upload *u, const struct ems_artifact *a, const
                      "by its name this is not the key of %s", expected);
 }
 
+/* What a media export is of: the importer gives all media that name. */
+static void check_exports(struct upload *u, const char *expected, const char *by)
+{
+    for (size_t i = 0; i < u->report->count; i++) {
+        const struct ems_artifact *a = &u->report->artifacts[i];
+        bool usual = strcmp(a->media_server, "localhost") == 0; /* without -serverName */
+
+        check_name(u, a->media_server,
+                   usual ? "the media export, made without -serverName," : "the media export",
+                   a->name, EMS_MEDIA_ENTITY, expected, by);
+    }
+}
+
 /* The name that all must have; NULL if nobody says one. */
 static const char *check_names(struct upload *u)
 {
@@ -145,6 +158,10 @@ static const char *check_names(struct upload *u)
     }
     if (expected == NULL && stored != NULL && stored[0] != '\0')
         expected = stored;
+    check_exports(u, expected,
+                  asked != NULL    ? "--server-name"
+                  : config != NULL ? "the configuration"
+                                   : "the database");
     for (size_t i = 0; i < u->report->count; i++)
         check_key_name(u, &u->report->artifacts[i], expected);
     return expected;
@@ -216,7 +233,7 @@ static void apply(struct upload *u, size_t first)
             struct ems_artifact *a = &u->report->artifacts[k];
 
             if (f->artifact == NULL || strcmp(f->artifact, a->name) != 0 ||
-                !ems_artifact_is_text(a))
+                (!ems_artifact_is_text(a) && f->code != EMS_MEDIA_ENTITY))
                 continue;
             f->resend = true;
             if (a->verdict == EMS_VERDICT_VERIFIED) {

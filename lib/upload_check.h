@@ -1,8 +1,8 @@
 /*
  * upload_check.h - what the artifacts of an upload say about each other, once each was checked.
  *
- * - The server name of the configuration, of the database, of the key file's name and of the
- *   operator (--server-name) is one.
+ * - The server name of the configuration, of the database, of the media export, of the key file's
+ *   name and of the operator (--server-name) is one.
  * - The configuration, its files merged as Synapse merges them (config.h), is one that Synapse
  * starts with; its kind of database is the one that was sent; files that it names are in the
  * upload.

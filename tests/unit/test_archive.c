@@ -331,8 +331,12 @@ static int counter_finish(struct ems_walker *w, const char *artifact, struct ems
     return ems_facts_number(facts, "bytes", ((struct counter *)w)->bytes, err);
 }
 
-static const struct ems_walker_ops counter_ops = {
-    "export", "a media export", counter_begin, counter_data, counter_end, counter_finish, NULL};
+static const struct ems_walker_ops counter_ops = {.layer = "export",
+                                                  .words = "a media export",
+                                                  .begin = counter_begin,
+                                                  .data = counter_data,
+                                                  .end = counter_end,
+                                                  .finish = counter_finish};
 
 struct outcome {
     int code;
