@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@ enum {
     OPT_EMBEDDED,
     OPT_SCHEMA_FROM,
     OPT_SERVER_NAME,
+    OPT_MAX_MEDIA,
     OPT_RECIPIENT_KEY,
     OPT_BLOCKS,
     OPT_NO_INNER,
@@ -102,6 +104,9 @@ static const struct {
     {{"server-name", required_argument, NULL, OPT_SERVER_NAME},
      CLI_NAME,
      "    --server-name=NAME      Matrix server name that everything must agree with"},
+    {{"max-media", required_argument, NULL, OPT_MAX_MEDIA},
+     CLI_MEDIA,
+     "    --max-media=BYTES       largest media that the target accepts (uploads.maxBytes there)"},
     {{"json", no_argument, NULL, OPT_JSON}, 0, "    --json                  result as JSON lines"},
     {{"progress", required_argument, NULL, OPT_PROGRESS},
      0,
@@ -235,6 +240,11 @@ static int take_option(struct cli *cli, int c, const char *value)
         break;
     case OPT_SERVER_NAME:
         cli->server_name = value;
+        break;
+    case OPT_MAX_MEDIA:
+        if (!parse_number(value, 1, LONG_MAX, &number))
+            return cli_usage(cli, "--max-media takes a number of bytes, not '%s'", value);
+        cli->max_media = (uint64_t)number;
         break;
     case OPT_RECIPIENT_KEY:
         cli->recipient_key = value;
@@ -505,6 +515,7 @@ struct ems_check_options cli_check_options(struct cli *cli)
                                       .no_threads = sysconf(_SC_NPROCESSORS_ONLN) < 2,
                                       .manifest = cli->manifest,
                                       .temporary = getenv("TMPDIR"),
+                                      .max_media_bytes = cli->max_media,
                                       .bytes_in = &cli->bytes_done,
                                       .tick = cli_tick,
                                       .tick_context = cli};

@@ -19,6 +19,7 @@ enum {
     CLI_RECIPIENT = 1 << 4, /* --recipient-key */
     CLI_MANIFEST = 1 << 5,  /* --blocks, --no-inner, --fast, --listing, -j */
     CLI_DIRECTORY = 1 << 6, /* -C, -f */
+    CLI_MEDIA = 1 << 7,     /* --max-media */
 };
 
 struct cli_tool {
@@ -41,6 +42,7 @@ struct cli {
     size_t secret_key_count;
     int passphrase_fd; /* -1: none */
     unsigned jobs;
+    uint64_t max_media; /* bytes; 0: any */
     bool json, allow_no_integrity, force, quiet, verbose, blocks, no_inner, fast;
     enum cli_when progress, color;
     const char *const *paths;

@@ -7,7 +7,7 @@ static const struct cli_tool tool = {
     .purpose = "Verify an upload for an EMS import: parts, encryption, compression and content.\n"
                "PATH is an artifact (whole or split), one of its parts, or a directory.\n"
                "- reads standard input. Nothing is written.",
-    .groups = CLI_SECRETS | CLI_NAME | CLI_RECIPIENT,
+    .groups = CLI_SECRETS | CLI_NAME | CLI_RECIPIENT | CLI_MEDIA,
     .min_paths = 1,
     .max_paths = -1,
 };

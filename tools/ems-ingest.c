@@ -6,7 +6,7 @@ static const struct cli_tool tool = {
     .synopsis = "[OPTION]... UPLOAD_DIR",
     .purpose = "Check every artifact of an upload, restore its database export into a staging\n"
                "PostgreSQL, and report on all of it. A bad artifact does not hide the others.",
-    .groups = CLI_SECRETS | CLI_SERVER | CLI_NAME,
+    .groups = CLI_SECRETS | CLI_SERVER | CLI_NAME | CLI_MEDIA,
     .min_paths = 1,
     .max_paths = -1,
 };
