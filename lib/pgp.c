@@ -46,6 +46,8 @@ struct message {
     struct ems_reader literal; /* reads body */
     bool allow_no_integrity, threads, proven;
     struct ems_bookmarks *bookmarks; /* or NULL */
+    struct ems_pgp_growth growth;
+    unsigned extras; /* packets that carry nothing: ignored ones, signatures */
     struct ems_pgp_esks esks;
     struct ems_pgp_unlock unlock;
     struct ems_pgp_facts *facts;
@@ -152,6 +154,25 @@ static bool is_ignored(unsigned tag)
     return tag == EMS_PGP_TAG_MARKER || tag == EMS_PGP_TAG_PADDING || tag >= 40;
 }
 
+#define EXTRAS_MAX 256u
+
+/* A packet that is passed over, or only noted. A file full of them would cost much time for
+ * nothing; honest messages have a few. */
+static int count_extra(struct message *m, struct ems_error *err)
+{
+    if (++m->extras > EXTRAS_MAX)
+        return ems_fail(err, EMS_PGP_LIMIT, "more than %u packets that carry no data", EXTRAS_MAX);
+    return EMS_OK;
+}
+
+static int skip_extra(struct message *m, struct ems_reader *reader, const struct ems_pgp_header *h,
+                      struct ems_error *err)
+{
+    int rc = count_extra(m, err);
+
+    return rc == EMS_OK ? ems_pgp_body_skip(reader, h, err) : rc;
+}
+
 static int before_container(struct message *m, struct ems_error *err)
 {
     struct ems_reader *reader = &m->levels[0].reader;
@@ -174,7 +195,7 @@ static int before_container(struct message *m, struct ems_error *err)
     if (rc != EMS_OK)
         return rc;
     if (is_ignored(h.tag))
-        return ems_pgp_body_skip(reader, &h, err);
+        return skip_extra(m, reader, &h, err);
     switch (h.tag) {
     case EMS_PGP_TAG_PKESK:
     case EMS_PGP_TAG_SKESK:
@@ -206,8 +227,10 @@ static int note_signer(struct message *m, const struct ems_pgp_header *h, struct
 {
     struct ems_buf body = {0};
     struct ems_pgp_signature sig;
-    int rc = ems_pgp_body_read(&m->levels[m->level].reader, h, SIGNATURE_MAX, &body, err);
+    int rc = count_extra(m, err);
 
+    if (rc == EMS_OK)
+        rc = ems_pgp_body_read(&m->levels[m->level].reader, h, SIGNATURE_MAX, &body, err);
     if (rc == EMS_OK && h->tag == EMS_PGP_TAG_SIGNATURE) {
         if (ems_pgp_signature_parse(body.data, body.size, &sig) && sig.has_issuer)
             set_signer(m, sig.issuer);
@@ -229,7 +252,7 @@ static int open_compressed(struct message *m, const struct ems_pgp_header *h, st
         return ems_fail(err, EMS_PGP_LIMIT, "packets nested more than %u deep", LEVELS_MAX - 1);
     return push(m,
                 ems_pgp_compress_open(ems_pgp_body_open(&m->levels[m->level].reader, h, err),
-                                      &m->facts->compression, err),
+                                      &m->facts->compression, &m->growth, err),
                 err);
 }
 
@@ -278,7 +301,7 @@ static int before_literal(struct message *m, struct ems_error *err)
     if (rc != EMS_OK)
         return rc;
     if (is_ignored(h.tag))
-        return ems_pgp_body_skip(reader, &h, err);
+        return skip_extra(m, reader, &h, err);
     switch (h.tag) {
     case EMS_PGP_TAG_SIGNATURE:
     case EMS_PGP_TAG_ONE_PASS:
@@ -326,7 +349,7 @@ static int after_literal(struct message *m, struct ems_error *err)
     if (rc != EMS_OK)
         return rc;
     if (is_ignored(h.tag))
-        return ems_pgp_body_skip(reader, &h, err);
+        return skip_extra(m, reader, &h, err);
     if (h.tag == EMS_PGP_TAG_SIGNATURE && m->level > 0)
         return note_signer(m, &h, err);
     if (m->level == 0)

@@ -110,8 +110,8 @@ struct ems_pgp_options {
                      thread of the stage */
     bool proven;  /* the stage below gives exactly the bytes of a message that has reached EMS_END
                      before (proof.h): SEIPD 1 is not hashed again */
-    bool allow_no_integrity;     /* read packet 9 */
-    struct ems_pgp_facts *facts; /* may be NULL; must outlive the stage */
+    bool allow_no_integrity;         /* read packet 9 */
+    struct ems_pgp_facts *facts;     /* may be NULL; must outlive the stage */
     struct ems_bookmarks *bookmarks; /* leave places to resume from (bookmark.h); may be NULL */
 };
 

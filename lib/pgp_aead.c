@@ -24,7 +24,7 @@
 #define LENT                  (256u * 1024u) /* most that is lent at once, and a batch of small chunks */
 #define CHUNK_OCTET_MAX_DRAFT 21u            /* 128 MiB: the default of GnuPG 2.3.0 to 2.3.2 */
 #define CHUNK_OCTET_MAX       16u            /* 4 MiB, by RFC 9580 */
-#define TRIED_MAX             ((uint64_t)1 << 31) /* octets decrypted to find the right key */
+#define TRIED_MAX             ((uint64_t)1 << 29) /* octets decrypted to find the right key */
 
 struct aead {
     struct ems_source base;

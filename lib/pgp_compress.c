@@ -1,12 +1,17 @@
 /* pgp_compress.c - see pgp_compress.h */
 #include "pgp_compress.h"
 
+#include "bytes.h"
 #include "inflate.h"
 
 #include <bzlib.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef EMS_HAVE_ISAL
+#include <isa-l/igzip_lib.h>
+#else
 #include <zlib.h>
+#endif
 
 #define LENT        (128u * 1024u)
 #define RATIO_FLOOR ((uint64_t)256 << 20)
@@ -22,12 +27,15 @@ struct compress {
     const char **name;
     struct ems_pool pool;
     struct ems_span in; /* rest of what the body lent last */
-    uint64_t bytes_in, bytes_out;
+    struct ems_pgp_growth *growth;
     bool stream_ended; /* the compressed stream; the body may go on */
     struct ems_deflate *deflate;
-    z_stream zlib;
+    enum { HEADER, DEFLATE, TRAILER } zlib_part;
+    uint8_t edge[4]; /* of zlib's header or trailer */
+    size_t edge_size;
+    uint32_t adler; /* so far */
     bz_stream bzip2;
-    bool zlib_ready, bzip2_ready;
+    bool bzip2_ready;
 };
 
 /*
@@ -48,28 +56,60 @@ static int run_zip(struct compress *c, uint8_t *out, size_t room, size_t *produc
     return rc;
 }
 
+/* Collect octets that may come in pieces: true when `size` are there. */
+static bool take_edge(struct compress *c, size_t size)
+{
+    while (c->edge_size < size && c->in.size > 0) {
+        c->edge[c->edge_size++] = *c->in.data++;
+        c->in.size--;
+    }
+    return c->edge_size == size;
+}
+
+static uint32_t adler(uint32_t sum, const uint8_t *data, size_t size)
+{
+#ifdef EMS_HAVE_ISAL
+    return isal_adler32(sum, data, size);
+#else
+    return (uint32_t)adler32(sum, data, (uInt)size);
+#endif
+}
+
+/* zlib's format (RFC 1950) is two octets, deflate, and the Adler-32 of what comes out. */
 static int run_zlib(struct compress *c, uint8_t *out, size_t room, size_t *produced,
                     struct ems_error *err)
 {
-    uInt size = c->in.size < UINT32_MAX ? (uInt)c->in.size : UINT32_MAX;
     int rc;
 
-    c->zlib.next_in = (Bytef *)(uintptr_t)c->in.data;
-    c->zlib.avail_in = size;
-    c->zlib.next_out = out;
-    c->zlib.avail_out = (uInt)room;
-    rc = inflate(&c->zlib, Z_NO_FLUSH);
-    c->in.data += size - c->zlib.avail_in;
-    c->in.size -= size - c->zlib.avail_in;
-    *produced = room - c->zlib.avail_out;
-    if (rc == Z_STREAM_END)
-        return EMS_END;
-    if (rc == Z_OK || rc == Z_BUF_ERROR) /* the latter only says that it needs more input */
+    switch (c->zlib_part) {
+    case HEADER:
+        if (!take_edge(c, 2))
+            return EMS_OK;
+        /* Method 8 with a window of 32 KiB or less, no preset dictionary, a multiple of 31. */
+        if ((c->edge[0] & 15) != 8 || c->edge[0] >> 4 > 7 || (c->edge[1] & 0x20) != 0 ||
+            ems_be16(c->edge) % 31 != 0)
+            return ems_fail(err, EMS_PGP_MALFORMED,
+                            "the compressed data inside has no zlib header");
+        c->edge_size = 0;
+        c->zlib_part = DEFLATE;
+        c->adler = 1;
         return EMS_OK;
-    if (rc == Z_MEM_ERROR)
-        return ems_fail_memory(err);
-    return ems_fail(err, EMS_PGP_MALFORMED, "the compressed data inside is not valid: %s",
-                    c->zlib.msg != NULL ? c->zlib.msg : "zlib gives no reason");
+    case DEFLATE:
+        rc = run_zip(c, out, room, produced, err);
+        if (rc == EMS_OK || rc == EMS_END)
+            c->adler = adler(c->adler, out, *produced);
+        if (rc != EMS_END)
+            return rc;
+        c->zlib_part = TRAILER;
+        break;
+    case TRAILER:
+        break;
+    }
+    if (!take_edge(c, 4))
+        return EMS_OK;
+    if (ems_be32(c->edge) != c->adler)
+        return ems_fail(err, EMS_PGP_MALFORMED, "the compressed data inside has a wrong checksum");
+    return EMS_END;
 }
 
 static int run_bzip2(struct compress *c, uint8_t *out, size_t room, size_t *produced,
@@ -108,12 +148,13 @@ static int run(struct compress *c, uint8_t *out, size_t room, size_t *produced,
         rc = run_zlib(c, out, room, produced, err);
     else
         rc = run_bzip2(c, out, room, produced, err);
-    c->bytes_in += before - c->in.size;
-    c->bytes_out += *produced;
+    if (c->growth->outermost == &c->base)
+        c->growth->bytes_in += before - c->in.size;
+    c->growth->bytes_out += *produced;
     if (rc == EMS_OK && before > 0 && before == c->in.size && *produced == 0)
         return ems_fail(err, EMS_PGP_MALFORMED, "the compressed data inside stands still");
-    if ((rc == EMS_OK || rc == EMS_END) && c->bytes_out > RATIO_FLOOR &&
-        c->bytes_out / RATIO_MAX > c->bytes_in)
+    if ((rc == EMS_OK || rc == EMS_END) && c->growth->bytes_out > RATIO_FLOOR &&
+        c->growth->bytes_out / RATIO_MAX > c->growth->bytes_in)
         return ems_fail(err, EMS_PGP_LIMIT,
                         "compressed data that grows more than %u times its size", RATIO_MAX);
     return rc;
@@ -151,13 +192,9 @@ static int start(struct compress *c, struct ems_error *err)
         c->in.origin++;
     switch (id) {
     case ZIP: /* deflate without any header (5.6) */
+    case ZLIB:
         c->deflate = ems_deflate_new(EMS_DEFLATE_BEST, err);
         if (c->deflate == NULL)
-            return ems_fail_memory(err);
-        break;
-    case ZLIB:
-        c->zlib_ready = inflateInit(&c->zlib) == Z_OK;
-        if (!c->zlib_ready)
             return ems_fail_memory(err);
         break;
     case BZIP2:
@@ -230,8 +267,6 @@ static void compress_free(struct ems_source *src)
     struct compress *c = (struct compress *)src;
 
     ems_deflate_free(c->deflate);
-    if (c->zlib_ready)
-        inflateEnd(&c->zlib);
     if (c->bzip2_ready)
         BZ2_bzDecompressEnd(&c->bzip2);
     ems_pool_release(&c->pool);
@@ -240,7 +275,7 @@ static void compress_free(struct ems_source *src)
 static const struct ems_source_ops compress_ops = {"openpgp", compress_next, compress_free};
 
 struct ems_source *ems_pgp_compress_open(struct ems_source *body, const char **name,
-                                         struct ems_error *err)
+                                         struct ems_pgp_growth *growth, struct ems_error *err)
 {
     struct compress *c;
 
@@ -251,6 +286,9 @@ struct ems_source *ems_pgp_compress_open(struct ems_source *body, const char **n
         return NULL;
     c->algorithm = UNKNOWN;
     c->name = name;
+    c->growth = growth;
+    if (growth->outermost == NULL)
+        growth->outermost = &c->base;
     ems_pool_init(&c->pool, LENT);
     return &c->base;
 }

@@ -224,6 +224,23 @@ static bool pass_over(struct ems_pgp_esks *e, int rc, const struct ems_error *wh
     }
 }
 
+/* Unwrap, unless too much has been tried already. The first one is always tried: how expensive it
+ * is depends on our own key, not on the message. */
+static int open_pkesk(struct ems_pgp_esks *e, const struct ems_pgp_pkesk *p,
+                      struct ems_pgp_key *key, struct ems_pgp_session_key *out,
+                      struct ems_error *err)
+{
+    uint64_t cost = ems_pgp_pk_cost(key);
+    int rc = ems_pgp_secrets_open_key(e->secrets, key, err);
+
+    if (rc != EMS_OK)
+        return rc;
+    if (e->spent > 0 && e->spent + cost > EMS_PGP_COST_MAX)
+        return ems_fail(err, EMS_PGP_LIMIT, "too many session-key packets for our keys");
+    e->spent += cost;
+    return ems_pgp_pkesk_open(p, key, out, err);
+}
+
 /* The next packet for a key that one of ours opens. */
 static int next_from_keys(struct ems_pgp_esks *e, struct ems_pgp_session_key *out,
                           struct ems_error *err)
@@ -251,9 +268,7 @@ static int next_from_keys(struct ems_pgp_esks *e, struct ems_pgp_session_key *ou
             why = (struct ems_error){0};
             if (!key->is_secret || !ems_pgp_pkesk_matches(&p, key))
                 continue;
-            rc = ems_pgp_secrets_open_key(e->secrets, key, &why);
-            if (rc == EMS_OK)
-                rc = ems_pgp_pkesk_open(&p, key, out, &why);
+            rc = open_pkesk(e, &p, key, out, &why);
             if (rc == EMS_OK) {
                 ems_pgp_key_note(key, out->key_note);
                 return EMS_OK;

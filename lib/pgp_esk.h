@@ -30,13 +30,13 @@ struct ems_pgp_esks {
     size_t at;
     struct ems_pgp_key *key; /* to try next on packet `at`, NULL before its first */
     bool key_started;
-    size_t secret;             /* passphrase to try next on packet `at` */
-    size_t passphrases;        /* known, once asked for */
-    bool asked;                /* for passphrases */
-    struct ems_pgp_cost spent; /* by this message */
-    bool tried_passphrase;     /* at least one gave a key */
+    size_t secret;         /* passphrase to try next on packet `at` */
+    size_t passphrases;    /* known, once asked for */
+    bool asked;            /* for passphrases */
+    uint64_t spent;        /* by this message, see EMS_PGP_COST_MAX */
+    bool tried_passphrase; /* at least one gave a key */
     /* Why it may be that nothing opens the message, the first of each kind. */
-    struct ems_error limit;   /* a derivation was too expensive */
+    struct ems_error limit;   /* trying would have been too expensive */
     struct ems_error locked;  /* a matching secret key stayed closed, or did not fit */
     struct ems_error ask;     /* there is no passphrase */
     struct ems_error skipped; /* a packet is of no known kind */

@@ -126,6 +126,9 @@ int ems_pgp_pkesk_parse(const uint8_t *body, size_t size, struct ems_pgp_pkesk *
 /* Is it for this key, as far as it says? Anonymous ones are for every key of the algorithm. */
 bool ems_pgp_pkesk_matches(const struct ems_pgp_pkesk *, const struct ems_pgp_key *);
 
+/* What unwrapping with this key costs, at most about, in the currency of ems_pgp_s2k_cost. */
+uint64_t ems_pgp_pk_cost(const struct ems_pgp_key *);
+
 /*
  * Unwrap with an open key. EMS_OK (all of *out set but s2k), EMS_PGP_NO_KEY (it does not open: one
  * text for every reason), EMS_PGP_MALFORMED, EMS_PGP_UNSUPPORTED, EMS_NO_MEMORY.

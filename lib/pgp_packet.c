@@ -141,7 +141,14 @@ struct body {
     enum ems_pgp_length kind; /* DEFINITE also in the last chunk of a partial body */
     bool chunked;             /* began with a partial length: the end is not known beforehand */
     uint64_t left;            /* of the definite body or of the current chunk */
+    unsigned tiny;            /* chunks so far that were smaller than a first one may be */
 };
+
+/* Partial chunks of less than 512 octets are not allowed at the beginning of a body (4.2.1.4), make
+ * no sense later, and are read all the same; but a body of nothing else takes a hundred times as
+ * long as its size says. */
+#define TINY     512u
+#define TINY_MAX 65536u
 
 static int next_chunk(struct body *b, struct ems_error *err)
 {
@@ -158,6 +165,8 @@ static int next_chunk(struct body *b, struct ems_error *err)
         return ems_fail(err, EMS_PGP_TRUNCATED,
                         "the data ends early, where the next chunk of a packet should begin");
     ems_reader_skip(b->reader, (size_t)used);
+    if (b->kind == EMS_PGP_PARTIAL && b->left < TINY && ++b->tiny > TINY_MAX)
+        return ems_fail(err, EMS_PGP_LIMIT, "a packet in more than %u tiny pieces", TINY_MAX);
     return EMS_OK;
 }
 

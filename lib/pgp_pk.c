@@ -261,6 +261,25 @@ static int open_elgamal(const struct ems_pgp_pkesk *p, const struct ems_pgp_key 
 
 /* ---- all of them ---- */
 
+/* Fitted to libgcrypt 1.10: RSA of 4096 bits takes 26 ms, Elgamal 250 (with an exponent of full
+ * length), a curve 0.2 to 3.4. */
+uint64_t ems_pgp_pk_cost(const struct ems_pgp_key *key)
+{
+    uint64_t units = key->public[0].size / 32; /* of 256 bits */
+
+    switch (key->algorithm) {
+    case EMS_PGP_RSA:
+    case EMS_PGP_RSA_ENCRYPT:
+    case EMS_PGP_RSA_SIGN:
+        return 160 * units * units;
+    case EMS_PGP_ELGAMAL:
+    case EMS_PGP_ELGAMAL_GENERAL:
+        return 85 * units * units * units;
+    default:
+        return 3500;
+    }
+}
+
 int ems_pgp_pkesk_open(const struct ems_pgp_pkesk *p, const struct ems_pgp_key *key,
                        struct ems_pgp_session_key *out, struct ems_error *err)
 {

@@ -15,18 +15,18 @@
 static const struct {
     uint8_t id;
     int algorithm;
-    uint8_t weight; /* time per octet, in units of SHA-1's */
+    uint8_t weight; /* time per octet, in units of SHA-1's where the processor has it */
     const char *name;
 } hashes[] = {
-    {1, GCRY_MD_MD5, 2, "MD5"},
+    {1, GCRY_MD_MD5, 3, "MD5"},
     {2, GCRY_MD_SHA1, 1, "SHA1"},
-    {3, GCRY_MD_RMD160, 3, "RIPEMD160"},
+    {3, GCRY_MD_RMD160, 4, "RIPEMD160"},
     {8, GCRY_MD_SHA256, 1, "SHA256"},
-    {9, GCRY_MD_SHA384, 2, "SHA384"},
-    {10, GCRY_MD_SHA512, 2, "SHA512"},
+    {9, GCRY_MD_SHA384, 3, "SHA384"},
+    {10, GCRY_MD_SHA512, 3, "SHA512"},
     {11, GCRY_MD_SHA224, 1, "SHA224"},
-    {12, GCRY_MD_SHA3_256, 3, "SHA3-256"},
-    {14, GCRY_MD_SHA3_512, 3, "SHA3-512"},
+    {12, GCRY_MD_SHA3_256, 4, "SHA3-256"},
+    {14, GCRY_MD_SHA3_512, 8, "SHA3-512"},
 };
 
 #define HASHES (sizeof hashes / sizeof hashes[0])
@@ -53,7 +53,7 @@ static unsigned hash_weight(unsigned id)
     for (size_t i = 0; i < HASHES; i++)
         if (hashes[i].id == id)
             return hashes[i].weight;
-    return 3;
+    return 8;
 }
 
 /* ---- specifiers ---- */
@@ -150,25 +150,20 @@ int ems_pgp_s2k_parse(const uint8_t *data, size_t size, struct ems_pgp_s2k *s, s
 
 /* ---- deriving ---- */
 
-struct ems_pgp_cost ems_pgp_s2k_cost(const struct ems_pgp_s2k *s, size_t passphrase_size,
-                                     size_t key_size)
+uint64_t ems_pgp_s2k_cost(const struct ems_pgp_s2k *s, size_t passphrase_size, size_t key_size)
 {
-    struct ems_pgp_cost cost = {0, 0};
     uint64_t octets = passphrase_size + sizeof s->salt;
     size_t digest;
 
-    if (s->type == EMS_PGP_S2K_ARGON2) {
-        cost.argon2_kib = (uint64_t)s->passes << s->memory_log_kib;
-        return cost;
-    }
+    if (s->type == EMS_PGP_S2K_ARGON2) /* a little less than one for each KiB and pass */
+        return ((uint64_t)s->passes << s->memory_log_kib) / 16 * 15;
     digest = gcry_md_get_algo_dlen(ems_pgp_hash(s->hash));
     if (s->octets > octets)
         octets = s->octets;
-    /* One context for each digest's worth of key (3.7.1.1). */
+    /* One context for each digest's worth of key (3.7.1.1); SHA-1 does 1600 octets in one. */
     if (digest > 0)
         octets *= (key_size + digest - 1) / digest;
-    cost.octets = octets * hash_weight(s->hash);
-    return cost;
+    return octets * hash_weight(s->hash) / 1600 + 1;
 }
 
 static int derive_argon2(const struct ems_pgp_s2k *s, const void *passphrase,

@@ -39,20 +39,14 @@ int ems_pgp_s2k_parse(const uint8_t *data, size_t size, struct ems_pgp_s2k *, si
                       struct ems_error *);
 
 /*
- * What deriving key_size octets costs, in two currencies: octets hashed (counted double and triple
- * for slower hashes), and KiB of Argon2 memory times passes.
+ * What deriving key_size octets costs, in microseconds of one processor of 2022: a count of work,
+ * the same on every machine. Of the messages of a stranger, derivations and public-key operations
+ * (ems_pgp_pk_cost) together may cost about two seconds: one Argon2 with 2 GiB of memory (the first
+ * choice of RFC 9106), or 25 of the most expensive derivations that GnuPG makes by default.
  */
-struct ems_pgp_cost {
-    uint64_t octets;
-    uint64_t argon2_kib;
-};
-struct ems_pgp_cost ems_pgp_s2k_cost(const struct ems_pgp_s2k *, size_t passphrase_size,
-                                     size_t key_size);
+uint64_t ems_pgp_s2k_cost(const struct ems_pgp_s2k *, size_t passphrase_size, size_t key_size);
 
-/* Most that one message may cost: about two seconds either way. Eight derivations of the most
- * expensive kind that GnuPG makes. */
-#define EMS_PGP_COST_OCTETS     ((uint64_t)1 << 30)
-#define EMS_PGP_COST_ARGON2_KIB ((uint64_t)1 << 22)
+#define EMS_PGP_COST_MAX ((uint64_t)1 << 21)
 
 /* key is secure memory. EMS_OK, EMS_PGP_LIMIT (Argon2 beyond what is ever allowed),
  * EMS_PGP_UNSUPPORTED, EMS_NO_MEMORY, EMS_INTERNAL. */

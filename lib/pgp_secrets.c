@@ -14,10 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define GCRYPT_NEEDED "1.10.0"     /* Argon2 */
-#define SECURE_POOL   (64 * 1024)  /* what an unprivileged process may lock nearly everywhere */
+#define GCRYPT_NEEDED "1.10.0"      /* Argon2 */
+#define SECURE_POOL   (64 * 1024)   /* what an unprivileged process may lock nearly everywhere */
 #define SECURE_EXPAND (4096 * 1024) /* more, for the largest key file: not locked, but wiped */
-#define DERIVED_MAX   256u         /* keys remembered */
+#define DERIVED_MAX   256u          /* keys remembered */
 
 /* ---- the library ---- */
 
@@ -270,11 +270,11 @@ static struct derived *find_derived(struct ems_pgp_secrets *s, const struct pass
 
 /* With the lock held: whoever needs the same key at the same time waits for it. */
 static int derive(struct ems_pgp_secrets *s, const struct passphrase *p,
-                  const struct ems_pgp_s2k *s2k, struct ems_pgp_cost *spent, uint8_t *key,
-                  size_t key_size, struct ems_error *err)
+                  const struct ems_pgp_s2k *s2k, uint64_t *spent, uint8_t *key, size_t key_size,
+                  struct ems_error *err)
 {
     struct derived *d = find_derived(s, p, s2k, key_size);
-    struct ems_pgp_cost cost;
+    uint64_t cost;
     int rc;
 
     if (d != NULL) {
@@ -282,11 +282,10 @@ static int derive(struct ems_pgp_secrets *s, const struct passphrase *p,
         return EMS_OK;
     }
     cost = ems_pgp_s2k_cost(s2k, p->size, key_size);
-    spent->octets += cost.octets;
-    spent->argon2_kib += cost.argon2_kib;
-    if (spent->octets > EMS_PGP_COST_OCTETS || spent->argon2_kib > EMS_PGP_COST_ARGON2_KIB)
+    if (cost > EMS_PGP_COST_MAX || *spent > EMS_PGP_COST_MAX - cost)
         return ems_fail(err, EMS_PGP_LIMIT,
                         "deriving keys from the passphrase would take too much time or memory");
+    *spent += cost;
     rc = ems_pgp_s2k_derive(s2k, p->bytes, p->size, key, key_size, err);
     if (rc != EMS_OK || s->derived_count == DERIVED_MAX)
         return rc;
@@ -305,8 +304,7 @@ static int derive(struct ems_pgp_secrets *s, const struct passphrase *p,
 }
 
 int ems_pgp_secrets_derive(struct ems_pgp_secrets *s, size_t index, const struct ems_pgp_s2k *s2k,
-                           struct ems_pgp_cost *spent, uint8_t *key, size_t key_size,
-                           struct ems_error *err)
+                           uint64_t *spent, uint8_t *key, size_t key_size, struct ems_error *err)
 {
     const struct passphrase *p;
     int rc;
@@ -363,7 +361,7 @@ int ems_pgp_secrets_read_key(struct ems_pgp_secrets *s, int fd, const char *name
 static int open_with(struct ems_pgp_secrets *s, struct ems_pgp_key *key, const struct passphrase *p,
                      struct ems_error *err)
 {
-    struct ems_pgp_cost spent = {0, 0}; /* the operator's own key: only single derivations count */
+    uint64_t spent = 0; /* the operator's own key: each derivation counts alone */
     uint8_t *kek = gcry_calloc_secure(1, EMS_PGP_KEY_MAX);
     int rc;
 

@@ -11,12 +11,12 @@
 int ems_pgp_secrets_passphrases(struct ems_pgp_secrets *, size_t *count, struct ems_error *);
 
 /*
- * The key that passphrase number `index` gives. Derivations are remembered; a new one is added to
- * *spent, and refused with EMS_PGP_LIMIT when that passes EMS_PGP_COST_*. key is secure memory.
+ * The key that passphrase number `index` gives. Derivations are remembered; the cost of a new one
+ * is added to *spent, or it is refused with EMS_PGP_LIMIT if that would pass EMS_PGP_COST_MAX. key
+ * is secure memory.
  */
 int ems_pgp_secrets_derive(struct ems_pgp_secrets *, size_t index, const struct ems_pgp_s2k *,
-                           struct ems_pgp_cost *spent, uint8_t *key, size_t key_size,
-                           struct ems_error *);
+                           uint64_t *spent, uint8_t *key, size_t key_size, struct ems_error *);
 
 /* The secret keys; the list does not change while chains use it. */
 struct ems_pgp_key *ems_pgp_secrets_keys(struct ems_pgp_secrets *);

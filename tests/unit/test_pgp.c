@@ -1,6 +1,8 @@
 /* Messages encrypted with a passphrase: grammar, framing, damage of every kind. */
 #include "pgp_maker.h"
 
+#include "pgp_compress.h"
+
 static const char text[] = "CREATE TABLE users (name text);\nCOPY users FROM stdin;\n@a:b\n\\.\n";
 #define TEXT (sizeof text - 1)
 
@@ -521,6 +523,55 @@ static void test_inner_damage(void)
 }
 
 /* 300 MiB of zeros in 300 KiB, deflated a piece at a time. */
+/* zlib's own header and checksum around deflate: each octet of them wrong, cut after each, and in
+ * spans of every size. */
+static void test_zlib_frame(void)
+{
+    struct ems_pgp_secrets *secrets = maker_secrets();
+    struct ems_buf lit = make_literal(text, TEXT, 'b', "x", NEW_FORMAT);
+    struct ems_buf zipped = make_compressed(&lit, 2, 0, NEW_FORMAT), plain = {0};
+    static const size_t header = 3; /* of the packet, with the algorithm */
+
+    for (size_t c = 0; c < EMS_TEST_CHUNKS; c++) {
+        struct ems_pgp_growth growth = {0};
+        const char *name = NULL;
+        struct ems_error err = {0};
+
+        plain.size = 0;
+        ASSERT_CODE(ems_test_slurp(
+                        ems_pgp_compress_open(ems_test_source_open(zipped.data + 2, zipped.size - 2,
+                                                                   ems_test_chunks[c], 0, EMS_OK),
+                                              &name, &growth, &err),
+                        &plain, &err),
+                    EMS_END);
+        CU_ASSERT(same(&plain, lit.data, lit.size));
+        CU_ASSERT_STRING_EQUAL(name, "zlib");
+        CU_ASSERT_EQUAL(growth.bytes_in, zipped.size - header);
+        CU_ASSERT_EQUAL(growth.bytes_out, lit.size);
+    }
+    for (size_t i = 0; i < 6; i++) {
+        size_t at = i < 2 ? header + i : zipped.size - 6 + i;
+        struct ems_buf message, cut = {0}, cut_body = {0};
+
+        zipped.data[at] ^= 0x11;
+        message = make_message(&zipped, NEW_FORMAT);
+        zipped.data[at] ^= 0x11;
+        ASSERT_CODE(maker_read(&message, secrets, false, NULL, NULL, NULL), EMS_PGP_MALFORMED);
+        ems_buf_release(&message);
+        put(&cut_body, zipped.data + 2, at - 2);
+        put_packet(&cut, 8, NEW_FORMAT, &cut_body);
+        message = make_message(&cut, NEW_FORMAT);
+        ASSERT_CODE(maker_read(&message, secrets, false, NULL, NULL, NULL), EMS_PGP_MALFORMED);
+        ems_buf_release(&message);
+        ems_buf_release(&cut);
+        ems_buf_release(&cut_body);
+    }
+    ems_buf_release(&plain);
+    ems_buf_release(&lit);
+    ems_buf_release(&zipped);
+    ems_pgp_secrets_free(secrets);
+}
+
 static void test_bomb(void)
 {
     static uint8_t zeros[1 << 20], out[65536];
@@ -565,5 +616,6 @@ EMS_TESTS("pgp", {"every framing, every span size, with and without relays", tes
           {"all session-key packets are tried", test_session_keys},
           {"wrong and missing passphrases", test_wrong_passphrase},
           {"compression, with padding, nested", test_compressed},
+          {"zlib's header and checksum", test_zlib_frame},
           {"integrity is judged before what is inside", test_inner_damage},
           {"a bomb is refused", test_bomb})
