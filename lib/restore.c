@@ -3,13 +3,14 @@
  *
  * One connection is in one of three states: idle inside the transaction; in pipeline mode, with
  * `queued` statements on their way (PostgreSQL documentation, 34.5); or in a COPY command
- * (`copying`). COPY cannot be part of a pipeline, so the queue is drained before it.
+ * (server_copy.h). COPY cannot be part of a pipeline, so the queue is drained before it.
  *
  * Nothing is undone here after a failure: whoever called drops the database.
  */
 #include "restore.h"
 
 #include "bytes.h"
+#include "server_copy.h"
 #include "server_pq.h"
 #include "server_session.h"
 #include "server_workers.h"
@@ -20,13 +21,6 @@
 #include <time.h>
 
 enum {
-    PIECE_BYTES = 256 * 1024,   /* small spans are gathered to this */
-    STRAIGHT_BYTES = 64 * 1024, /* spans from here on are sent as they are */
-    /* A block is sent as several COPY commands of about this size, cut between rows: libpq tells of
-     * a refused row only at a command's end, and nobody wants to push 100 GB at a server that threw
-     * away the second row, or whose disk is full. */
-    COMMAND_BYTES = 64 * 1024 * 1024,
-
     /* Statements on their way at the same time; few where each may take minutes, so that a watcher
      * sees where the restore is. */
     QUEUE_LENGTH = 64,
@@ -66,15 +60,7 @@ struct restore {
     struct sent queue[QUEUE_LENGTH];
     size_t queued, queued_bytes;
 
-    /* The COPY block. */
-    struct ems_buf copy;    /* its statement, as sent */
-    char table[HEAD_BYTES]; /* printable */
-    bool copying;           /* a COPY command is open on the connection */
-    uint64_t command_line;  /* of the dump, where this command's first row is */
-    uint64_t command_bytes;
-    uint64_t block_rows; /* that the server counted in this block's commands */
-    uint64_t block_bytes;
-    struct ems_buf piece;
+    struct ems_copy copy;
 };
 
 /* Intervals must not jump with the wall clock. */
@@ -214,137 +200,6 @@ static int follow_setting(struct restore *r, const struct ems_sql_statement *s,
 
 /* ---- COPY ---- */
 
-/* "COPY users, line 2, column admin: ...", PostgreSQL's CopyFromErrorCallback; the words may be
- * translated. The number after the table's name, or 0. */
-static uint64_t context_line(const char *context, const char *table)
-{
-    const char *name = strrchr(table, '.') != NULL ? strrchr(table, '.') + 1 : table;
-    const char *found = context != NULL ? strstr(context, name) : NULL;
-
-    if (found == NULL || found[strlen(name)] != ',')
-        return 0;
-    found += strlen(name);
-    return strtoull(found + strcspn(found, "0123456789"), NULL, 10);
-}
-
-/* A row is a line in a dump, so the server's count of lines leads to the dump's own. */
-static int fail_copy(const struct restore *r, const PGresult *answer, struct ems_error *err)
-{
-    const char *context = PQresultErrorField(answer, PG_DIAG_CONTEXT);
-    const char *column = context != NULL ? strstr(context, ", column ") : NULL;
-    uint64_t row = context_line(context, r->table);
-    char name[HEAD_BYTES] = "";
-
-    if (row == 0)
-        return ems_pq_fail(err, "restore", EMS_RESTORE_FAILED, r->conn, answer,
-                           "in the rows of %s from line %llu", r->table,
-                           (unsigned long long)r->command_line);
-    if (column != NULL)
-        ems_printable(column, strcspn(column, ":\n"), name, sizeof name);
-    return ems_pq_fail(err, "restore", EMS_RESTORE_FAILED, r->conn, answer,
-                       "line %llu: a row of %s%s", (unsigned long long)(r->command_line + row - 1),
-                       r->table, name);
-}
-
-/* With a refused COPY the rows that follow must not be read as SQL (CVE-2026-6464): the scanner
- * never mixes them, and the restore ends here anyway. */
-static int begin_command(struct restore *r, uint64_t line, struct ems_error *err)
-{
-    PGresult *answer =
-        PQexecParams(r->conn, (const char *)r->copy.data, 0, NULL, NULL, NULL, NULL, 0);
-    int rc = EMS_OK;
-
-    r->command_line = line;
-    r->command_bytes = 0;
-    if (PQresultStatus(answer) == PGRES_COPY_IN)
-        r->copying = true;
-    else
-        rc = ems_pq_fail(err, "restore", EMS_RESTORE_FAILED, r->conn, answer, "line %llu: COPY %s",
-                         (unsigned long long)line, r->table);
-    PQclear(answer);
-    return rc;
-}
-
-/*
- * Blocks while the server is busy; meanwhile a relay below reads and inflates ahead. libpq copies
- * into its own buffer, so the span need not stay. 1 is the only good answer in blocking mode.
- */
-static int put(struct restore *r, const uint8_t *data, size_t size, struct ems_error *err)
-{
-    if (size == 0 || PQputCopyData(r->conn, (const char *)data, (int)size) == 1)
-        return EMS_OK;
-    return ems_pq_fail(err, "restore", EMS_RESTORE_FAILED, r->conn, NULL,
-                       "while sending rows of %s from line %llu", r->table,
-                       (unsigned long long)r->command_line);
-}
-
-/* Always before the end of a command, or rows would be missing from it. */
-static int flush_piece(struct restore *r, struct ems_error *err)
-{
-    int rc = put(r, r->piece.data, r->piece.size, err);
-
-    r->piece.size = 0;
-    return rc;
-}
-
-/* Send, or keep until there is enough to send. */
-static int pass_on(struct restore *r, const uint8_t *data, size_t size, struct ems_error *err)
-{
-    int rc = EMS_OK;
-
-    r->command_bytes += size;
-    r->block_bytes += size;
-    r->result->bytes += size;
-    if (r->piece.size + size > PIECE_BYTES)
-        rc = flush_piece(r, err);
-    if (rc == EMS_OK && size >= STRAIGHT_BYTES && r->piece.size == 0) {
-        while (rc == EMS_OK && size > PIECE_BYTES) {
-            rc = put(r, data, PIECE_BYTES, err);
-            data += PIECE_BYTES;
-            size -= PIECE_BYTES;
-        }
-        return rc == EMS_OK ? put(r, data, size, err) : rc;
-    }
-    return rc == EMS_OK ? ems_buf_append(&r->piece, data, size, err) : rc;
-}
-
-/* The server's word on all rows of the command. */
-static int end_command(struct restore *r, struct ems_error *err)
-{
-    PGresult *answer;
-    int rc = flush_piece(r, err);
-
-    if (rc != EMS_OK)
-        return rc;
-    r->copying = false;
-    if (PQputCopyEnd(r->conn, NULL) != 1)
-        return ems_pq_fail(err, "restore", EMS_RESTORE_FAILED, r->conn, NULL,
-                           "at the end of the rows of %s", r->table);
-    answer = PQgetResult(r->conn);
-    if (PQresultStatus(answer) == PGRES_COMMAND_OK) {
-        uint64_t rows = strtoull(PQcmdTuples(answer), NULL, 10);
-
-        r->block_rows += rows;
-        count_rows(r, rows);
-    } else {
-        rc = fail_copy(r, answer, err);
-    }
-    PQclear(answer);
-    PQclear(PQgetResult(r->conn));
-    return rc;
-}
-
-/* The rest of the block will not come: a plain end would make the server keep what it has. */
-static void abort_command(struct restore *r)
-{
-    PGresult *answer;
-
-    if (!r->copying || PQputCopyEnd(r->conn, "the dump ends here") != 1)
-        return;
-    while ((answer = PQgetResult(r->conn)) != NULL)
-        PQclear(answer);
-}
-
 /* A table in a transaction of its own: emptied in it, so that FREEZE is allowed and, with wal_level
  * minimal, its rows are not logged. */
 static int begin_table(struct restore *r, const char *table, struct ems_error *err)
@@ -370,68 +225,16 @@ static int end_table(struct restore *r, const char *table, struct ems_error *err
 
     if (rc == EMS_OK && planned == NULL)
         rc = ems_fail(err, EMS_PART_UNFINISHED, "the dump is not what it was in the first pass");
-    return rc == EMS_OK ? ems_workers_add(r->workers, planned, r->block_bytes, err) : rc;
+    return rc == EMS_OK ? ems_workers_add(r->workers, planned, r->copy.bytes, err) : rc;
 }
 
-/*
- * FREEZE: the table was made or emptied in this transaction, so its rows can be written as they
- * would look after a VACUUM. The text ends in "FROM stdin", that is what the scanner accepts.
- */
 static int begin_block(struct restore *r, const struct ems_sql_statement *s, struct ems_error *err)
 {
     int rc = drain(r, err);
 
-    r->copy.size = 0;
-    r->block_rows = r->block_bytes = 0;
-    ems_printable(s->table, strlen(s->table), r->table, sizeof r->table);
     if (rc == EMS_OK && r->workers != NULL)
         rc = begin_table(r, s->table, err);
-    if (rc == EMS_OK)
-        rc = ems_buf_printf(&r->copy, err, "%s WITH (FREEZE)", s->text);
-    if (rc == EMS_OK)
-        rc = begin_command(r, s->line, err);
-    return rc;
-}
-
-/* In COPY text every line feed ends a row; one inside a value is written as \n. */
-static uint64_t count_lines(const uint8_t *data, size_t size)
-{
-    const uint8_t *end = data + size;
-    uint64_t lines = 0;
-
-    while ((data = memchr(data, '\n', (size_t)(end - data))) != NULL) {
-        data++;
-        lines++;
-    }
-    return lines;
-}
-
-/* The rows of a block arrive cut anywhere. A COPY command that is long enough ends behind the last
- * whole row; what follows opens the next one, whose first row's line is then known. */
-static int feed_block(struct restore *r, const struct ems_sql_event *ev, struct ems_error *err)
-{
-    const uint8_t *data = ev->data.data, *last;
-    size_t size = ev->data.size, head;
-    uint64_t line = ev->line;
-    int rc = EMS_OK;
-
-    if (r->copying && r->command_bytes == 0)
-        r->command_line = line; /* until now it was that of COPY itself */
-    if (r->copying && r->command_bytes + size > COMMAND_BYTES &&
-        (last = memrchr(data, '\n', size)) != NULL) {
-        head = (size_t)(last + 1 - data);
-        rc = pass_on(r, data, head, err);
-        if (rc == EMS_OK)
-            rc = end_command(r, err);
-        line += count_lines(data, head);
-        data += head;
-        size -= head;
-    }
-    if (rc == EMS_OK && size > 0 && !r->copying)
-        rc = begin_command(r, line, err);
-    if (rc == EMS_OK && size > 0)
-        rc = pass_on(r, data, size, err);
-    return rc;
+    return rc == EMS_OK ? ems_copy_begin(&r->copy, s->text, s->table, s->line, NULL, 0, err) : rc;
 }
 
 /*
@@ -440,17 +243,20 @@ static int feed_block(struct restore *r, const struct ems_sql_event *ev, struct 
  */
 static int end_block(struct restore *r, const struct ems_sql_event *ev, struct ems_error *err)
 {
-    int rc = r->copying ? end_command(r, err) : EMS_OK;
+    int rc = ems_copy_end(&r->copy, err);
 
-    r->result->statements += rc == EMS_OK;
-    if (rc == EMS_OK && r->block_rows != ev->rows)
-        rc = ems_fail(err, EMS_RESTORE_FAILED,
-                      "line %llu: the dump holds %llu rows of %s, but the server took %llu",
-                      (unsigned long long)ev->line, (unsigned long long)ev->rows, r->table,
-                      (unsigned long long)r->block_rows);
-    if (rc == EMS_OK && r->workers != NULL)
-        rc = end_table(r, ev->statement->table, err);
-    return rc;
+    if (rc != EMS_OK)
+        return rc;
+    r->result->statements++;
+    r->result->rows += r->copy.rows;
+    r->result->bytes += r->copy.bytes;
+    r->last_row = now();
+    if (r->copy.rows != ev->rows)
+        return ems_fail(err, EMS_RESTORE_FAILED,
+                        "line %llu: the dump holds %llu rows of %s, but the server took %llu",
+                        (unsigned long long)ev->line, (unsigned long long)ev->rows, r->copy.table,
+                        (unsigned long long)r->copy.rows);
+    return r->workers != NULL ? end_table(r, ev->statement->table, err) : EMS_OK;
 }
 
 /* ---- the whole ---- */
@@ -460,6 +266,8 @@ static int open_session(struct restore *r, struct ems_staging *staging, struct e
     struct ems_plan *plan = r->options->plan;
     int rc = ems_session_open(staging, &r->conn, err);
 
+    r->copy.conn = r->conn;
+    r->copy.rows_done = r->options->rows_done;
     if (rc != EMS_OK)
         return rc;
     if (plan == NULL || plan->unusable || r->options->jobs < 2)
@@ -557,7 +365,7 @@ static int act(struct restore *r, const struct ems_sql_event *ev, struct ems_err
     case EMS_SQL_STATEMENT:
         return act_on_statement(r, ev->statement, err);
     case EMS_SQL_ROWS:
-        return feed_block(r, ev, err);
+        return ems_copy_feed(&r->copy, ev->data.data, ev->data.size, ev->line, err);
     case EMS_SQL_COPY_END:
         return end_block(r, ev, err);
     }
@@ -631,12 +439,11 @@ int ems_restore_run(struct ems_sqlscan *scan, struct ems_staging *staging,
         if (rc != EMS_OK && failure.stage == NULL)
             failure.stage = "restore";
     } else {
-        abort_command(&r);
+        ems_copy_abort(&r.copy);
     }
     ems_workers_free(r.workers);
     PQfinish(r.conn);
-    ems_buf_release(&r.copy);
-    ems_buf_release(&r.piece);
+    ems_copy_release(&r.copy);
     result->seconds_data = r.last_row - r.started;
     result->seconds_indexes = now() - r.last_row;
     if (rc != EMS_OK && err != NULL && err->code == EMS_OK)
