@@ -12,44 +12,17 @@
 #include "bytes.h"
 #include "server_copy.h"
 #include "server_pq.h"
+#include "server_send.h"
 #include "server_session.h"
 #include "server_workers.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-enum {
-    /* Statements on their way at the same time; few where each may take minutes, so that a watcher
-     * sees where the restore is. */
-    QUEUE_LENGTH = 64,
-    QUEUE_SLOW = 2,
-    QUEUE_BYTES = 1024 * 1024,
-
-    HEAD_BYTES = 64, /* of a statement, for messages */
-};
-
-enum sort {
-    PLAIN,
-    ROWS, /* INSERT: the answer says how many */
-    SLOW, /* reads a whole table */
-    OURS, /* not of the dump */
-};
-
-/* A statement whose answer has not been read yet. */
-struct sent {
-    uint64_t line;
-    enum sort sort;
-    char head[HEAD_BYTES];
-};
 
 struct restore {
     struct ems_sqlscan *scan;
     const struct ems_restore_options *options;
     struct ems_restore_result *result;
     PGconn *conn;
-    double started, last_row; /* seconds, monotonic */
 
     /* With workers: each table in a transaction of its own, keys and indexes by them. */
     struct ems_plan *plan;
@@ -57,124 +30,11 @@ struct restore {
     bool post_data;              /* all rows are in, and all tables with the workers */
     bool waited;                 /* and they are done */
 
-    struct sent queue[QUEUE_LENGTH];
-    size_t queued, queued_bytes;
-
+    struct ems_sender send;
     struct ems_copy copy;
 };
 
-/* Intervals must not jump with the wall clock. */
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/* Rows that the server says it has taken; never what we believe to have sent. */
-static void count_rows(struct restore *r, uint64_t rows)
-{
-    r->result->rows += rows;
-    r->last_row = now();
-    if (r->options->rows_done != NULL)
-        *r->options->rows_done += rows;
-}
-
 /* ---- statements ---- */
-
-/* answer NULL: the connection itself failed, and has the message. */
-static int fail_statement(const struct restore *r, const struct sent *s, const PGresult *answer,
-                          struct ems_error *err)
-{
-    return ems_pq_fail(err, "restore", EMS_RESTORE_FAILED, r->conn, answer, "line %llu: %s",
-                       (unsigned long long)s->line, s->head);
-}
-
-/* A setval answers with a row, everything else with a command tag; in "INSERT 0 3" the last number
- * is the rows. */
-static int check_answer(struct restore *r, const struct sent *s, PGresult *answer,
-                        struct ems_error *err)
-{
-    ExecStatusType status = PQresultStatus(answer);
-    uint64_t rows;
-
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
-        return fail_statement(r, s, answer, err);
-    r->result->statements += s->sort != OURS;
-    if (s->sort != ROWS)
-        return EMS_OK;
-    rows = strtoull(PQcmdTuples(answer), NULL, 10);
-    if (rows == 0)
-        return ems_fail(err, EMS_RESTORE_FAILED, "line %llu: %s: the server took no row",
-                        (unsigned long long)s->line, s->head);
-    count_rows(r, rows);
-    return EMS_OK;
-}
-
-/* Read the answers of everything in the queue, in order: the first one that is not good is the
- * first statement that failed. */
-static int drain(struct restore *r, struct ems_error *err)
-{
-    PGresult *answer;
-    int rc = EMS_OK;
-
-    if (r->queued == 0)
-        return EMS_OK;
-    if (PQpipelineSync(r->conn) != 1)
-        return fail_statement(r, &r->queue[0], NULL, err);
-    for (size_t i = 0; i < r->queued && rc == EMS_OK; i++) {
-        answer = PQgetResult(r->conn);
-        rc = check_answer(r, &r->queue[i], answer, err);
-        PQclear(answer);
-        PQclear(rc == EMS_OK ? PQgetResult(r->conn) : NULL); /* the NULL between two statements */
-    }
-    if (rc != EMS_OK)
-        return rc; /* the connection is of no further use */
-    answer = PQgetResult(r->conn);
-    if (PQresultStatus(answer) != PGRES_PIPELINE_SYNC || PQexitPipelineMode(r->conn) != 1)
-        rc = fail_statement(r, &r->queue[r->queued - 1], answer, err);
-    PQclear(answer);
-    r->queued = r->queued_bytes = 0;
-    return rc;
-}
-
-/* The beginning of a statement on one line, for messages. */
-static void take_head(const char *sql, size_t size, char *head)
-{
-    char line[HEAD_BYTES];
-    size_t used = 0;
-
-    for (size_t i = 0; i < size && used < sizeof line; i++) {
-        bool blank = sql[i] == ' ' || sql[i] == '\n' || sql[i] == '\t';
-
-        if (!blank)
-            line[used++] = sql[i];
-        else if (used > 0 && line[used - 1] != ' ')
-            line[used++] = ' ';
-    }
-    ems_printable(line, used, head, HEAD_BYTES);
-}
-
-/* The extended protocol takes one command in a string, so nothing can be smuggled in with it. */
-static int send_sql(struct restore *r, const char *sql, size_t size, uint64_t line, enum sort sort,
-                    struct ems_error *err)
-{
-    struct sent *s = &r->queue[r->queued];
-    const size_t limit = sort == SLOW ? QUEUE_SLOW : QUEUE_LENGTH;
-
-    s->line = line;
-    s->sort = sort;
-    take_head(sql, size, s->head);
-    if ((r->queued == 0 && PQenterPipelineMode(r->conn) != 1) ||
-        PQsendQueryParams(r->conn, sql, 0, NULL, NULL, NULL, NULL, 0) != 1)
-        return fail_statement(r, s, NULL, err);
-    r->queued++;
-    r->queued_bytes += size;
-    if (r->queued >= limit || r->queued_bytes >= QUEUE_BYTES)
-        return drain(r, err);
-    return EMS_OK;
-}
 
 /*
  * The dump's settings are not used, but one is understood: dumps made before 10.3 and 9.6.8 name
@@ -195,7 +55,7 @@ static int follow_setting(struct restore *r, const struct ems_sql_statement *s,
         sql = qualified;
     else
         return EMS_OK;
-    return send_sql(r, sql, strlen(sql), s->line, OURS, err);
+    return ems_sender_send(&r->send, sql, strlen(sql), s->line, EMS_SENT_OURS, err);
 }
 
 /* ---- COPY ---- */
@@ -230,7 +90,7 @@ static int end_table(struct restore *r, const char *table, struct ems_error *err
 
 static int begin_block(struct restore *r, const struct ems_sql_statement *s, struct ems_error *err)
 {
-    int rc = drain(r, err);
+    int rc = ems_sender_drain(&r->send, err);
 
     if (rc == EMS_OK && r->workers != NULL)
         rc = begin_table(r, s->table, err);
@@ -250,7 +110,6 @@ static int end_block(struct restore *r, const struct ems_sql_event *ev, struct e
     r->result->statements++;
     r->result->rows += r->copy.rows;
     r->result->bytes += r->copy.bytes;
-    r->last_row = now();
     if (r->copy.rows != ev->rows)
         return ems_fail(err, EMS_RESTORE_FAILED,
                         "line %llu: the dump holds %llu rows of %s, but the server took %llu",
@@ -266,8 +125,8 @@ static int open_session(struct restore *r, struct ems_staging *staging, struct e
     struct ems_plan *plan = r->options->plan;
     int rc = ems_session_open(staging, &r->conn, err);
 
-    r->copy.conn = r->conn;
-    r->copy.rows_done = r->options->rows_done;
+    r->copy.conn = r->send.conn = r->conn;
+    r->copy.rows_done = r->send.rows_done = r->options->rows_done;
     if (rc != EMS_OK)
         return rc;
     if (plan == NULL || plan->unusable || r->options->jobs < 2)
@@ -282,7 +141,7 @@ static int open_session(struct restore *r, struct ems_staging *staging, struct e
 /* The rows are all in: what is still to be made of tables that had none. */
 static int begin_post_data(struct restore *r, struct ems_error *err)
 {
-    int rc = drain(r, err);
+    int rc = ems_sender_drain(&r->send, err);
 
     for (size_t i = 0; i < r->plan->table_count && rc == EMS_OK; i++)
         if (!r->plan->tables[i].begun)
@@ -340,16 +199,16 @@ static int act_on_statement(struct restore *r, const struct ems_sql_statement *s
         return begin_block(r, s, err);
     case EMS_SQL_CREATE_TABLE:
         r->result->tables++;
-        return send_sql(r, s->text, s->size, s->line, PLAIN, err);
+        return ems_sender_send(&r->send, s->text, s->size, s->line, EMS_SENT_PLAIN, err);
     case EMS_SQL_INSERT:
-        return send_sql(r, s->text, s->size, s->line, ROWS, err);
+        return ems_sender_send(&r->send, s->text, s->size, s->line, EMS_SENT_ROWS, err);
     case EMS_SQL_ADD_KEY:
     case EMS_SQL_CREATE_INDEX:
     case EMS_SQL_ADD_CHECK:
     case EMS_SQL_ADD_FOREIGN_KEY:
-        return send_sql(r, s->text, s->size, s->line, SLOW, err);
+        return ems_sender_send(&r->send, s->text, s->size, s->line, EMS_SENT_SLOW, err);
     default:
-        return send_sql(r, s->text, s->size, s->line, PLAIN, err);
+        return ems_sender_send(&r->send, s->text, s->size, s->line, EMS_SENT_PLAIN, err);
     }
 }
 
@@ -388,12 +247,14 @@ static int settle(struct restore *r, struct ems_error *err)
 {
     const struct ems_sql_facts *facts = ems_sqlscan_facts(r->scan);
     PGresult *answer;
-    int rc = drain(r, err);
+    int rc = ems_sender_drain(&r->send, err);
 
     if (rc == EMS_OK)
         rc = wait_for_workers(r, err);
     if (rc == EMS_OK && r->plan != NULL && r->plan->seen != r->plan->count)
         rc = ems_fail(err, EMS_PART_UNFINISHED, "the dump is not what it was in the first pass");
+    r->result->rows += r->send.rows;
+    r->result->statements += r->send.statements;
     if (rc == EMS_OK && r->result->rows != facts->rows)
         rc = ems_fail(err, EMS_RESTORE_FAILED, "the dump holds %llu rows, but the server took %llu",
                       (unsigned long long)facts->rows, (unsigned long long)r->result->rows);
@@ -427,7 +288,6 @@ int ems_restore_run(struct ems_sqlscan *scan, struct ems_staging *staging,
     if (options == NULL)
         r.options = &defaults;
     *result = (struct ems_restore_result){0};
-    r.started = r.last_row = now();
     rc = open_session(&r, staging, &failure);
     while (rc == EMS_OK && (rc = ems_sqlscan_next(scan, &ev, &failure)) == EMS_OK) {
         rc = act(&r, &ev, &failure);
@@ -444,8 +304,6 @@ int ems_restore_run(struct ems_sqlscan *scan, struct ems_staging *staging,
     ems_workers_free(r.workers);
     PQfinish(r.conn);
     ems_copy_release(&r.copy);
-    result->seconds_data = r.last_row - r.started;
-    result->seconds_indexes = now() - r.last_row;
     if (rc != EMS_OK && err != NULL && err->code == EMS_OK)
         *err = failure;
     return rc;

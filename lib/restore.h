@@ -33,9 +33,8 @@ struct ems_restore_options {
 };
 
 struct ems_restore_result {
-    uint64_t statements;                  /* of the dump that were sent, COPY included */
-    uint64_t tables, rows, bytes;         /* made; counted by the server; of COPY data */
-    double seconds_data, seconds_indexes; /* up to and after the last row */
+    uint64_t statements;          /* of the dump that were sent, COPY included */
+    uint64_t tables, rows, bytes; /* made; counted by the server; of COPY data */
 };
 
 /*

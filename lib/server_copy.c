@@ -166,19 +166,6 @@ void ems_copy_abort(struct ems_copy *c)
         PQclear(answer);
 }
 
-/* In COPY text every line feed ends a row; one inside a value is written as \n. */
-static uint64_t count_lines(const uint8_t *data, size_t size)
-{
-    const uint8_t *end = data + size;
-    uint64_t lines = 0;
-
-    while ((data = memchr(data, '\n', (size_t)(end - data))) != NULL) {
-        data++;
-        lines++;
-    }
-    return lines;
-}
-
 /* ---- blocks ---- */
 
 int ems_copy_begin(struct ems_copy *c, const char *statement, const char *table, uint64_t line,
@@ -188,6 +175,7 @@ int ems_copy_begin(struct ems_copy *c, const char *statement, const char *table,
 
     c->command.size = 0;
     c->rows = c->bytes = 0;
+    c->first_line = line;
     c->binary = types != NULL;
     ems_printable(table, strlen(table), c->table, sizeof c->table);
     ems_binary_release(&c->translator);
@@ -210,20 +198,19 @@ int ems_copy_feed(struct ems_copy *c, const uint8_t *data, size_t size, uint64_t
     size_t head;
     int rc = EMS_OK;
 
-    if (c->copying && c->sent == 0)
-        c->line = line; /* until now it was that of COPY itself */
+    if (c->rows == 0 && c->sent == 0)
+        c->line = c->first_line = line; /* until now it was that of COPY itself */
     if (c->copying && c->sent + size > COMMAND_BYTES &&
         (last = memrchr(data, '\n', size)) != NULL) {
         head = (size_t)(last + 1 - data);
         rc = pass_on(c, data, head, err);
         if (rc == EMS_OK)
             rc = end_command(c, err);
-        line += count_lines(data, head);
         data += head;
         size -= head;
     }
     if (rc == EMS_OK && size > 0 && !c->copying)
-        rc = begin_command(c, line, err);
+        rc = begin_command(c, c->first_line + c->rows, err); /* a row is a line */
     if (rc == EMS_OK && size > 0)
         rc = pass_on(c, data, size, err);
     return rc;

@@ -23,7 +23,8 @@ struct ems_copy {
     char table[64];              /* printable */
     bool copying;                /* a COPY command is open on the connection */
     bool binary;
-    uint64_t line;        /* of the dump, where this command's first row is */
+    uint64_t first_line;  /* of the dump: of the block */
+    uint64_t line;        /* the same of this command */
     uint64_t sent;        /* in this command */
     uint64_t rows, bytes; /* of the block: counted by the server; of text given */
     struct ems_buf piece;
@@ -39,8 +40,8 @@ struct ems_copy {
 int ems_copy_begin(struct ems_copy *, const char *statement, const char *table, uint64_t line,
                    const Oid *types, size_t columns, struct ems_error *);
 
-/* Rows, cut anywhere; line: of the dump, where data begins (exact if a row begins there). Besides
- * the above EMS_SQL_MALFORMED: rows that have no binary form; then begin again with text. */
+/* Rows, cut anywhere; line: of the dump, where data begins. Besides the above EMS_SQL_MALFORMED:
+ * rows that have no binary form; then begin again with text. */
 int ems_copy_feed(struct ems_copy *, const uint8_t *data, size_t size, uint64_t line,
                   struct ems_error *);
 
