@@ -403,7 +403,8 @@ static int run_chain(struct ems_artifact *a, struct ems_source *bottom,
     struct ems_chain_options options = {.secrets = o->secrets,
                                         .allow_no_integrity = o->allow_no_integrity,
                                         .no_threads = o->no_threads,
-                                        .bytes_in = count};
+                                        .bytes_in = count,
+                                        .bookmarks = o->bookmarks};
     struct ems_chain chain;
     int rc;
 

@@ -79,6 +79,7 @@ struct ems_artifact_digests {
     struct ems_sha256 unlocked, unpacked; /* of what OpenPGP and gzip gave; done at their end */
 };
 
+struct ems_bookmarks;
 struct ems_manifest;
 struct ems_sqlite_spool;
 
@@ -90,6 +91,7 @@ struct ems_check_options {
     bool no_threads;
     struct ems_manifest
         *manifest; /* of the upload: what is read is compared with it; may be NULL */
+    struct ems_bookmarks *bookmarks;      /* for a second reading (ems-restore); may be NULL */
     struct ems_artifact_digests *digests; /* to be filled in while it is read; may be NULL */
     _Atomic uint64_t *bytes_in;           /* progress; may be NULL */
     ems_tick_fn *tick;                    /* may be NULL */

@@ -46,6 +46,9 @@ size_t ems_bookmarks_pin(struct ems_bookmarks *, uint64_t offset);
 struct ems_source *ems_bookmarks_open(const struct ems_bookmarks *, size_t place, uint64_t offset,
                                       const struct ems_part_set *, struct ems_error *);
 
+/* gzip's CRC-32 (RFC 1952, section 8), to compare the two readings with; start with 0. */
+uint32_t ems_crc32(uint32_t crc, const uint8_t *data, size_t size);
+
 /* ---- for the stages ---- */
 
 /* How far a packet's body has been read (pgp_packet.c): `left` of the body or of its chunk. */

@@ -264,7 +264,7 @@ static int lend_data(struct gzip *g, struct ems_span *span, struct ems_error *er
 
     if (block == NULL)
         return ems_fail_memory(err);
-    if (g->options.bookmarks != NULL && g->base.offset - g->bookmarked >= EMS_BOOKMARK_SPACING)
+    if (g->options.bookmarks != NULL && (g->base.offset == 0 || g->base.offset - g->bookmarked >= EMS_BOOKMARK_SPACING))
         leave_bookmark(g);
     rc = fill_block(g, block, &size, &failure);
     g->member_size += size;

@@ -362,16 +362,16 @@ static int after_literal(struct message *m, struct ems_error *err)
 
 /* ---- the stage ---- */
 
-/* Only where the literal packet lies in the container itself, and the next octet is the body's. */
+/* Only where the literal packet lies in the container itself. */
 static void leave_bookmark(struct message *m)
 {
     struct ems_literal_place place = {.offset = m->base.offset};
 
-    if (m->bookmarks == NULL || m->level != 1 || m->facts->armored || m->literal.span.size > 0 ||
+    if (m->bookmarks == NULL || m->level != 1 || m->facts->armored ||
         m->literal.held_used < m->literal.held_size)
         return;
-    place.packets = m->levels[1].reader.offset;
-    ems_pgp_body_place(m->body, 0, &place.body);
+    place.packets = m->levels[1].reader.offset - m->literal.span.size;
+    ems_pgp_body_place(m->body, m->literal.span.size, &place.body);
     if (place.body.kind != EMS_PGP_INDETERMINATE)
         ems_bookmarks_literal(m->bookmarks, &place);
 }

@@ -132,7 +132,7 @@ static int open_session(struct restore *r, struct ems_staging *staging, struct e
     if (plan == NULL || plan->unusable || r->options->jobs < 2)
         return ems_pq_run(r->conn, "begin", err, "BEGIN");
     r->plan = plan;
-    r->workers = ems_workers_start(staging, plan, r->options->jobs, err);
+    r->workers = ems_workers_start(staging, plan, r->options->jobs, NULL, NULL, err);
     return r->workers != NULL ? EMS_OK : err->code;
 }
 
@@ -190,7 +190,8 @@ static int act_on_statement(struct restore *r, const struct ems_sql_statement *s
         return follow_setting(r, s, err);
     if (s->action != EMS_SQL_SEND)
         return EMS_OK;
-    if (r->workers != NULL && (s->shape == EMS_SQL_ADD_KEY || s->shape == EMS_SQL_CREATE_INDEX))
+    if (r->workers != NULL && (s->shape == EMS_SQL_ADD_KEY || s->shape == EMS_SQL_CREATE_INDEX ||
+                               s->shape == EMS_SQL_ADD_FOREIGN_KEY))
         return meet_planned(r, s, err);
     if (r->post_data && wait_for_workers(r, err) != EMS_OK)
         return err->code;

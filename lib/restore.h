@@ -30,6 +30,7 @@ struct ems_restore_options {
     struct ems_plan *plan;       /* of the first pass; NULL: one connection, everything in order */
     unsigned jobs;               /* connections for keys and indexes; below 2 as without a plan */
     _Atomic uint64_t *rows_done; /* may be NULL; for progress */
+    _Atomic uint64_t *bytes_in;  /* ems_load_run: bytes of the upload, about; may be NULL */
 };
 
 struct ems_restore_result {

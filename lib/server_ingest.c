@@ -1,6 +1,7 @@
 /* server_ingest.c - see server_ingest.h */
 #include "server_ingest.h"
 
+#include "server_load.h"
 #include "server_sqlite.h"
 
 #include <stdio.h>
@@ -46,6 +47,22 @@ static bool choose_name(const struct ems_ingest_options *o, const struct ems_art
     return true;
 }
 
+/* From what the first pass wrote down. */
+static int run_load(struct ems_artifact *artifact, const struct ems_ingest_options *o,
+                    struct ems_staging *staging, struct ems_error *err)
+{
+    struct watcher watcher = {artifact, &o->check, false};
+    struct ems_restore_options restore = {.watch_context = &watcher,
+                                          .tick = tick,
+                                          .plan = o->plan,
+                                          .jobs = o->server.jobs,
+                                          .bytes_in = o->check.bytes_in};
+    struct ems_restore_result result;
+
+    return ems_load_run(staging, artifact->set, &restore, &result, err);
+}
+
+/* In one stream, from the beginning. */
 static int run_restore(struct ems_artifact *artifact, struct ems_source *bottom,
                        const struct ems_ingest_options *o, struct ems_staging *staging,
                        bool collect, struct ems_error *err)
@@ -150,6 +167,10 @@ int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream
         rc = ems_staging_create(*staging, name, o->replace, &err);
     if (rc == EMS_OK && sqlite) {
         rc = ems_sqlite_restore(artifact, &schema, *staging, &o->check, findings, &err);
+        rc = publish(*staging, rc, &err);
+    } else if (rc == EMS_OK && stream == NULL && o->plan != NULL &&
+               ems_plan_is_program(o->plan, &artifact->sql)) {
+        rc = run_load(artifact, o, *staging, &err);
         rc = publish(*staging, rc, &err);
     } else if (rc == EMS_OK) {
         struct ems_source *bottom = stream != NULL ? stream : ems_parts_open(artifact->set, &err);

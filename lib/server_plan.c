@@ -6,6 +6,11 @@
 
 #define SCHEMA "public."
 
+/* A unit ends when it has got this long: small tables share a place in the upload, a connection's
+ * transaction and the cost of both. */
+#define UNIT_BYTES (4u * 1024u * 1024u)
+#define TEXT_MAX   (32u * 1024u * 1024u)
+
 static const char *bare_name(const char *table)
 {
     return strncmp(table, SCHEMA, strlen(SCHEMA)) == 0 ? table + strlen(SCHEMA) : table;
@@ -74,7 +79,10 @@ static int add_table(struct ems_plan *p, const char *name, struct ems_error *err
     if (rc != EMS_OK)
         return rc;
     t = &p->tables[p->table_count];
-    *t = (struct ems_plan_table){.name = strdup(name), .first = SIZE_MAX, .last = SIZE_MAX};
+    *t = (struct ems_plan_table){.name = strdup(name),
+                                 .first = EMS_PLAN_NONE,
+                                 .last = EMS_PLAN_NONE,
+                                 .block = EMS_PLAN_NONE};
     if (t->name == NULL)
         return ems_fail_memory(err);
     p->buckets[find_bucket(p, name)] = ++p->table_count;
@@ -91,27 +99,40 @@ struct ems_plan_table *ems_plan_find(const struct ems_plan *p, const char *table
     return p->buckets[at] != 0 ? &p->tables[p->buckets[at] - 1] : NULL;
 }
 
+/* Memory is bounded: no honest dump has so much text outside its rows. */
+static bool has_room(struct ems_plan *p, size_t size)
+{
+    p->text_bytes += size;
+    if (p->text_bytes > TEXT_MAX)
+        p->unusable = true;
+    return !p->unusable;
+}
+
 static int add_item(struct ems_plan *p, const struct ems_sql_statement *s, struct ems_error *err)
 {
     struct ems_plan_table *table = ems_plan_find(p, s->table);
+    struct ems_plan_table *other = ems_plan_find(p, s->references);
     struct ems_plan_item *items = grow(p->items, p->count, &p->capacity, sizeof *items);
     struct ems_plan_item *item;
 
     if (items == NULL)
         return ems_fail_memory(err);
     p->items = items;
-    if (table == NULL) /* the scanner knows the tables: this would be its bug */
+    if (table == NULL || (s->references != NULL && other == NULL))
+        /* the scanner knows the tables: this would be its bug */
         return ems_fail(err, EMS_INTERNAL, "line %llu: a key or index of an unknown table",
                         (unsigned long long)s->line);
     item = &p->items[p->count];
-    *item = (struct ems_plan_item){.shape = s->shape,
-                                   .text = strdup(s->text),
-                                   .line = s->line,
-                                   .table = (size_t)(table - p->tables),
-                                   .next = SIZE_MAX};
+    *item =
+        (struct ems_plan_item){.shape = s->shape,
+                               .text = strdup(s->text),
+                               .line = s->line,
+                               .table = (size_t)(table - p->tables),
+                               .other = other != NULL ? (size_t)(other - p->tables) : EMS_PLAN_NONE,
+                               .next = EMS_PLAN_NONE};
     if (item->text == NULL)
         return ems_fail_memory(err);
-    if (table->first == SIZE_MAX)
+    if (table->first == EMS_PLAN_NONE)
         table->first = p->count;
     else
         p->items[table->last].next = p->count;
@@ -119,24 +140,155 @@ static int add_item(struct ems_plan *p, const struct ems_sql_statement *s, struc
     return EMS_OK;
 }
 
+/* ---- the program ---- */
+
+/* What may stand in front of the rows: all that makes what they go into. */
+static bool comes_before(enum ems_sql_shape shape)
+{
+    switch (shape) {
+    case EMS_SQL_CREATE_TABLE:
+    case EMS_SQL_CREATE_SEQUENCE:
+    case EMS_SQL_ALTER_SEQUENCE:
+    case EMS_SQL_ALTER_COLUMN:
+    case EMS_SQL_CREATE_FUNCTION:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static int add_statement(struct ems_plan *p, const struct ems_sql_statement *s,
+                         struct ems_error *err)
+{
+    bool before = comes_before(s->shape);
+    struct ems_plan_statement **list = before ? &p->before : &p->after, *grown;
+    size_t *count = before ? &p->before_count : &p->after_count;
+
+    if (p->no_program || p->bookmarks == NULL)
+        return EMS_OK;
+    if (s->shape == EMS_SQL_INSERT || !has_room(p, s->size) || (before && p->block_count > 0)) {
+        p->no_program = true;
+        return EMS_OK;
+    }
+    grown = grow(*list, *count, before ? &p->before_capacity : &p->after_capacity, sizeof *grown);
+    if (grown == NULL)
+        return ems_fail_memory(err);
+    *list = grown;
+    grown += *count;
+    *grown = (struct ems_plan_statement){
+        .shape = s->shape, .text = strdup(s->text), .size = s->size, .line = s->line};
+    if (grown->text == NULL)
+        return ems_fail_memory(err);
+    ++*count;
+    return EMS_OK;
+}
+
+static int add_block(struct ems_plan *p, const struct ems_sql_statement *s, struct ems_error *err)
+{
+    struct ems_plan_table *table = ems_plan_find(p, s->table);
+    struct ems_plan_block *b = grow(p->blocks, p->block_count, &p->block_capacity, sizeof *b);
+
+    if (b == NULL)
+        return ems_fail_memory(err);
+    p->blocks = b;
+    if (table == NULL)
+        return ems_fail(err, EMS_INTERNAL, "line %llu: rows of an unknown table",
+                        (unsigned long long)s->line);
+    b += p->block_count;
+    *b = (struct ems_plan_block){.table = (size_t)(table - p->tables), .line = s->line};
+    table->block = p->block_count++;
+    b->text = strdup(s->text);
+    b->columns = calloc(s->columns + 1, sizeof *b->columns);
+    if (b->text == NULL || b->columns == NULL)
+        return ems_fail_memory(err);
+    for (; b->column_count < s->columns; b->column_count++) {
+        b->columns[b->column_count] = strdup(s->column_names[b->column_count]);
+        if (b->columns[b->column_count] == NULL)
+            return ems_fail_memory(err);
+    }
+    return EMS_OK;
+}
+
+/* The first rows of the last block have come: they go on with the unit at hand, or begin one. */
+static int begin_rows(struct ems_plan *p, const struct ems_sql_event *event, struct ems_error *err)
+{
+    struct ems_plan_block *b = &p->blocks[p->block_count - 1];
+    struct ems_plan_unit *u = p->unit_count > 0 ? &p->units[p->unit_count - 1] : NULL;
+
+    b->begin = event->begin;
+    b->line = event->line;
+    if (u == NULL || u->bytes >= UNIT_BYTES) {
+        u = grow(p->units, p->unit_count, &p->unit_capacity, sizeof *u);
+        if (u == NULL)
+            return ems_fail_memory(err);
+        p->units = u;
+        u += p->unit_count++;
+        *u = (struct ems_plan_unit){.first = p->block_count - 1,
+                                    .place = ems_bookmarks_pin(p->bookmarks, b->begin)};
+        if (u->place == EMS_BOOKMARK_NONE)
+            p->no_program = true;
+    }
+    u->count = p->block_count - u->first;
+    return EMS_OK;
+}
+
+static int observe_rows(struct ems_plan *p, const struct ems_sql_event *event,
+                        struct ems_error *err)
+{
+    struct ems_plan_block *b;
+    struct ems_plan_unit *u;
+    int rc = EMS_OK;
+
+    if (p->no_program || p->unusable || p->bookmarks == NULL)
+        return EMS_OK;
+    b = &p->blocks[p->block_count - 1];
+    if (event->kind == EMS_SQL_COPY_END) {
+        b->rows = event->rows;
+        return EMS_OK;
+    }
+    if (b->bytes == 0)
+        rc = begin_rows(p, event, err);
+    if (rc != EMS_OK || p->no_program)
+        return rc;
+    u = &p->units[p->unit_count - 1];
+    b->crc = ems_crc32(b->crc, event->data.data, event->data.size);
+    b->bytes += event->data.size;
+    u->bytes = b->begin + b->bytes - p->blocks[u->first].begin;
+    return EMS_OK;
+}
+
+bool ems_plan_is_program(const struct ems_plan *p, const struct ems_sql_facts *facts)
+{
+    return p->bookmarks != NULL && !p->no_program && !p->unusable && facts->complete &&
+           !facts->crlf;
+}
+
 int ems_plan_observe(struct ems_plan *p, const struct ems_sql_event *event, struct ems_error *err)
 {
     const struct ems_sql_statement *s = event->statement;
+    int rc;
 
     if (event->kind != EMS_SQL_STATEMENT)
+        return observe_rows(p, event, err);
+    if (s->shape == EMS_SQL_SET && strstr(s->text, "search_path") != NULL &&
+        strstr(s->text, "public") != NULL)
+        p->unusable = true;
+    if (s->action != EMS_SQL_SEND || p->unusable)
         return EMS_OK;
     switch (s->shape) {
-    case EMS_SQL_SET:
-        if (strstr(s->text, "search_path") != NULL && strstr(s->text, "public") != NULL)
-            p->unusable = true;
-        return EMS_OK;
     case EMS_SQL_CREATE_TABLE:
-        return add_table(p, bare_name(s->table), err);
+        rc = add_table(p, bare_name(s->table), err);
+        return rc == EMS_OK ? add_statement(p, s, err) : rc;
     case EMS_SQL_ADD_KEY:
     case EMS_SQL_CREATE_INDEX:
-        return s->action == EMS_SQL_SEND ? add_item(p, s, err) : EMS_OK;
+    case EMS_SQL_ADD_FOREIGN_KEY:
+        return has_room(p, s->size) ? add_item(p, s, err) : EMS_OK;
+    case EMS_SQL_COPY:
+        if (p->no_program || p->bookmarks == NULL || !has_room(p, 2 * s->size))
+            return EMS_OK;
+        return add_block(p, s, err);
     default:
-        return EMS_OK;
+        return add_statement(p, s, err);
     }
 }
 
@@ -151,12 +303,29 @@ int ems_plan_meet(struct ems_plan *p, const struct ems_sql_statement *s, struct 
                     (unsigned long long)s->line);
 }
 
+static void release_statements(struct ems_plan_statement *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(list[i].text);
+    free(list);
+}
+
 void ems_plan_release(struct ems_plan *p)
 {
     for (size_t i = 0; i < p->count; i++)
         free(p->items[i].text);
     for (size_t i = 0; i < p->table_count; i++)
         free(p->tables[i].name);
+    for (size_t i = 0; i < p->block_count; i++) {
+        for (size_t c = 0; c < p->blocks[i].column_count; c++)
+            free(p->blocks[i].columns[c]);
+        free(p->blocks[i].columns);
+        free(p->blocks[i].text);
+    }
+    release_statements(p->before, p->before_count);
+    release_statements(p->after, p->after_count);
+    free(p->blocks);
+    free(p->units);
     free(p->items);
     free(p->tables);
     free(p->buckets);

@@ -11,14 +11,23 @@
 #include <string.h>
 #include <time.h>
 
-enum task_kind { TASK_KEYS, TASK_INDEX, TASK_ANALYZE };
+enum task_kind { TASK_LOAD, TASK_KEYS, TASK_INDEX, TASK_FOREIGN_KEY, TASK_ANALYZE };
 
 /* What a worker does in one go. */
 struct task {
     struct task *next;
     enum task_kind kind;
-    size_t table;
-    size_t item; /* TASK_INDEX: which */
+    size_t table;                     /* but for TASK_LOAD */
+    size_t item;                      /* TASK_INDEX, TASK_FOREIGN_KEY: which */
+    const struct ems_plan_unit *unit; /* TASK_LOAD */
+    uint64_t bytes;                   /* how much there is to do, about */
+};
+
+/* How far a table is. */
+struct progress {
+    size_t indexes;      /* to be made, once its keys are */
+    size_t foreign_keys; /* to be made, of it and to it */
+    bool built;          /* rows, keys and indexes are there */
     uint64_t bytes;
 };
 
@@ -31,11 +40,15 @@ struct worker {
 
 struct ems_workers {
     const struct ems_plan *plan;
+    ems_load_fn *load;
+    void *load_context;
     pthread_mutex_t lock;
     pthread_cond_t work, idle;
-    struct task *queue;   /* large tables first */
-    size_t *indexes_left; /* by table: until ANALYZE can be done */
-    size_t busy;          /* workers at a task */
+    struct task *queue;      /* large ones first */
+    struct progress *tables; /* by index in the plan */
+    bool *queued;            /* foreign keys, by item */
+    bool foreign_key_busy;   /* one at a time: two could wait for each other's tables */
+    size_t busy;             /* workers at a task */
     bool stop;
     struct ems_error failure; /* the first one */
     struct worker *workers;
@@ -54,17 +67,134 @@ static void enqueue(struct ems_workers *w, struct task *task)
     pthread_cond_signal(&w->work);
 }
 
-static struct task *new_task(enum task_kind kind, size_t table, size_t item, uint64_t bytes)
+/* With the lock held. */
+static int add_task(struct ems_workers *w, const struct task *what, struct ems_error *err)
 {
-    struct task *task = calloc(1, sizeof *task);
+    struct task *task = malloc(sizeof *task);
 
+    if (task == NULL)
+        return ems_fail_memory(err);
+    *task = *what;
+    enqueue(w, task);
+    return EMS_OK;
+}
+
+/* With the lock held: the first one that may run now; NULL if there is none. */
+static struct task *take_task(struct ems_workers *w)
+{
+    struct task **at = &w->queue, *task;
+
+    while (*at != NULL && (*at)->kind == TASK_FOREIGN_KEY && w->foreign_key_busy)
+        at = &(*at)->next;
+    task = *at;
     if (task != NULL) {
-        task->kind = kind;
-        task->table = table;
-        task->item = item;
-        task->bytes = bytes;
+        *at = task->next;
+        w->foreign_key_busy |= task->kind == TASK_FOREIGN_KEY;
     }
     return task;
+}
+
+/* ---- what follows what; all with the lock held ---- */
+
+static int analyze_later(struct ems_workers *w, size_t table, struct ems_error *err)
+{
+    const struct task task = {/* nobody waits for it: behind the indexes of smaller tables */
+                              .kind = TASK_ANALYZE,
+                              .table = table,
+                              .bytes = w->tables[table].bytes / 16};
+
+    return add_task(w, &task, err);
+}
+
+/* Rows, keys and indexes of a table are there: the foreign keys that have waited for it. */
+static int table_is_built(struct ems_workers *w, size_t table, struct ems_error *err)
+{
+    struct progress *progress = &w->tables[table];
+    int rc = EMS_OK;
+
+    progress->built = true;
+    for (size_t i = 0; i < w->plan->count && progress->foreign_keys > 0 && rc == EMS_OK; i++) {
+        const struct ems_plan_item *item = &w->plan->items[i];
+        const struct task task = {
+            .kind = TASK_FOREIGN_KEY, .table = table, .item = i, .bytes = progress->bytes};
+
+        if (item->shape != EMS_SQL_ADD_FOREIGN_KEY || w->queued[i] ||
+            (item->table != table && item->other != table) || !w->tables[item->table].built ||
+            !w->tables[item->other].built)
+            continue;
+        w->queued[i] = true;
+        rc = add_task(w, &task, err);
+    }
+    return rc == EMS_OK && progress->foreign_keys == 0 ? analyze_later(w, table, err) : rc;
+}
+
+static int keys_are_made(struct ems_workers *w, size_t table, struct ems_error *err)
+{
+    struct task task = {.kind = TASK_INDEX, .table = table, .bytes = w->tables[table].bytes};
+    int rc = EMS_OK;
+
+    for (size_t i = w->plan->tables[table].first; i != EMS_PLAN_NONE && rc == EMS_OK;
+         i = w->plan->items[i].next) {
+        if (w->plan->items[i].shape != EMS_SQL_CREATE_INDEX)
+            continue;
+        task.item = i;
+        w->tables[table].indexes++;
+        rc = add_task(w, &task, err);
+    }
+    return rc == EMS_OK && w->tables[table].indexes == 0 ? table_is_built(w, table, err) : rc;
+}
+
+static int rows_are_in(struct ems_workers *w, size_t table, uint64_t bytes, struct ems_error *err)
+{
+    const struct task task = {.kind = TASK_KEYS, .table = table, .bytes = bytes};
+
+    w->tables[table].bytes = bytes;
+    for (size_t i = w->plan->tables[table].first; i != EMS_PLAN_NONE; i = w->plan->items[i].next)
+        if (w->plan->items[i].shape == EMS_SQL_ADD_KEY)
+            return add_task(w, &task, err);
+    return keys_are_made(w, table, err);
+}
+
+static int unit_is_loaded(struct ems_workers *w, const struct ems_plan_unit *unit,
+                          struct ems_error *err)
+{
+    int rc = EMS_OK;
+
+    for (size_t i = unit->first; i < unit->first + unit->count && rc == EMS_OK; i++)
+        if (w->plan->blocks[i].rows > 0)
+            rc = rows_are_in(w, w->plan->blocks[i].table, w->plan->blocks[i].bytes, err);
+    return rc;
+}
+
+static int foreign_key_is_made(struct ems_workers *w, size_t item, struct ems_error *err)
+{
+    size_t table = w->plan->items[item].table, other = w->plan->items[item].other;
+    int rc = EMS_OK;
+
+    w->foreign_key_busy = false;
+    pthread_cond_broadcast(&w->work);
+    if (--w->tables[table].foreign_keys == 0)
+        rc = analyze_later(w, table, err);
+    if (rc == EMS_OK && other != table && --w->tables[other].foreign_keys == 0)
+        rc = analyze_later(w, other, err);
+    return rc;
+}
+
+static int follow_up(struct ems_workers *w, const struct task *done, struct ems_error *err)
+{
+    switch (done->kind) {
+    case TASK_LOAD:
+        return unit_is_loaded(w, done->unit, err);
+    case TASK_KEYS:
+        return keys_are_made(w, done->table, err);
+    case TASK_INDEX:
+        return --w->tables[done->table].indexes == 0 ? table_is_built(w, done->table, err) : EMS_OK;
+    case TASK_FOREIGN_KEY:
+        return foreign_key_is_made(w, done->item, err);
+    case TASK_ANALYZE:
+        return EMS_OK;
+    }
+    return ems_fail(err, EMS_INTERNAL, "restore: unknown task");
 }
 
 /* ---- on a worker's thread ---- */
@@ -109,42 +239,16 @@ static int run_analyze(struct ems_workers *w, PGconn *conn, size_t table, struct
     return rc;
 }
 
-/* With the lock held: what follows a task that is done. */
-static int follow_up(struct ems_workers *w, const struct task *done, struct ems_error *err)
-{
-    const struct ems_plan_table *table = &w->plan->tables[done->table];
-    struct task *task;
-
-    if (done->kind == TASK_ANALYZE)
-        return EMS_OK;
-    if (done->kind == TASK_INDEX)
-        w->indexes_left[done->table]--;
-    for (size_t i = table->first; done->kind == TASK_KEYS && i != SIZE_MAX;
-         i = w->plan->items[i].next) {
-        if (w->plan->items[i].shape != EMS_SQL_CREATE_INDEX)
-            continue;
-        task = new_task(TASK_INDEX, done->table, i, done->bytes);
-        if (task == NULL)
-            return ems_fail_memory(err);
-        enqueue(w, task);
-        w->indexes_left[done->table]++;
-    }
-    if (w->indexes_left[done->table] > 0)
-        return EMS_OK;
-    task = new_task(TASK_ANALYZE, done->table, 0, done->bytes);
-    if (task == NULL)
-        return ems_fail_memory(err);
-    enqueue(w, task);
-    return EMS_OK;
-}
-
 static int run_task(struct ems_workers *w, PGconn *conn, const struct task *task,
                     struct ems_error *err)
 {
     switch (task->kind) {
+    case TASK_LOAD:
+        return w->load(w->load_context, conn, task->unit, err);
     case TASK_KEYS:
         return run_keys(w, conn, task->table, err);
     case TASK_INDEX:
+    case TASK_FOREIGN_KEY:
         return run_item(conn, &w->plan->items[task->item], err);
     case TASK_ANALYZE:
         return run_analyze(w, conn, task->table, err);
@@ -160,15 +264,13 @@ static void *work(void *argument)
     pthread_mutex_lock(&w->lock);
     for (;;) {
         struct ems_error err = {0};
-        struct task *task;
+        struct task *task = NULL;
         int rc;
 
-        while (w->queue == NULL && !w->stop)
+        while (!w->stop && (task = take_task(w)) == NULL)
             pthread_cond_wait(&w->work, &w->lock);
         if (w->stop)
             break;
-        task = w->queue;
-        w->queue = task->next;
         w->busy++;
         pthread_mutex_unlock(&w->lock);
         rc = run_task(w, worker->conn, task, &err);
@@ -215,7 +317,8 @@ static int start_worker(struct ems_workers *w, struct ems_staging *staging, stru
 }
 
 struct ems_workers *ems_workers_start(struct ems_staging *staging, const struct ems_plan *plan,
-                                      unsigned count, struct ems_error *err)
+                                      unsigned count, ems_load_fn *load, void *context,
+                                      struct ems_error *err)
 {
     struct ems_workers *w = calloc(1, sizeof *w);
     int rc = EMS_OK;
@@ -225,13 +328,25 @@ struct ems_workers *ems_workers_start(struct ems_staging *staging, const struct 
         return NULL;
     }
     w->plan = plan;
+    w->load = load;
+    w->load_context = context;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->work, NULL);
     pthread_cond_init(&w->idle, NULL);
-    w->indexes_left = calloc(plan->table_count + 1, sizeof *w->indexes_left);
+    w->tables = calloc(plan->table_count + 1, sizeof *w->tables);
+    w->queued = calloc(plan->count + 1, sizeof *w->queued);
     w->workers = calloc(count, sizeof *w->workers);
-    if (w->indexes_left == NULL || w->workers == NULL)
+    if (w->tables == NULL || w->queued == NULL || w->workers == NULL)
         rc = ems_fail_memory(err);
+    for (size_t i = 0; i < plan->count && rc == EMS_OK; i++) {
+        const struct ems_plan_item *item = &plan->items[i];
+
+        if (item->shape != EMS_SQL_ADD_FOREIGN_KEY)
+            continue;
+        w->tables[item->table].foreign_keys++;
+        if (item->other != item->table)
+            w->tables[item->other].foreign_keys++;
+    }
     for (unsigned i = 0; i < count && rc == EMS_OK; i++)
         rc = start_worker(w, staging, err);
     if (rc != EMS_OK) {
@@ -241,21 +356,34 @@ struct ems_workers *ems_workers_start(struct ems_staging *staging, const struct 
     return w;
 }
 
+/* With the lock held: what was done, or what a worker has failed with meanwhile. */
+static int outcome(const struct ems_workers *w, int rc, struct ems_error *err)
+{
+    if (rc != EMS_OK || w->failure.code == EMS_OK)
+        return rc;
+    *err = w->failure;
+    return w->failure.code;
+}
+
+int ems_workers_load(struct ems_workers *w, const struct ems_plan_unit *unit, struct ems_error *err)
+{
+    const struct task task = {.kind = TASK_LOAD, .unit = unit, .bytes = unit->bytes};
+    int rc;
+
+    pthread_mutex_lock(&w->lock);
+    rc = outcome(w, add_task(w, &task, err), err);
+    pthread_mutex_unlock(&w->lock);
+    return rc;
+}
+
 int ems_workers_add(struct ems_workers *w, struct ems_plan_table *table, uint64_t bytes,
                     struct ems_error *err)
 {
-    struct task *task = new_task(TASK_KEYS, (size_t)(table - w->plan->tables), 0, bytes);
-    int rc = EMS_OK;
+    int rc;
 
-    if (task == NULL)
-        return ems_fail_memory(err);
     table->begun = true;
     pthread_mutex_lock(&w->lock);
-    enqueue(w, task);
-    if (w->failure.code != EMS_OK) {
-        rc = w->failure.code;
-        *err = w->failure;
-    }
+    rc = outcome(w, rows_are_in(w, (size_t)(table - w->plan->tables), bytes, err), err);
     pthread_mutex_unlock(&w->lock);
     return rc;
 }
@@ -280,10 +408,7 @@ int ems_workers_wait(struct ems_workers *w, int (*tick)(void *, struct ems_error
         if (rc != EMS_OK)
             break;
     }
-    if (rc == EMS_OK && w->failure.code != EMS_OK) {
-        rc = w->failure.code;
-        *err = w->failure;
-    }
+    rc = outcome(w, rc, err);
     pthread_mutex_unlock(&w->lock);
     return rc;
 }
@@ -321,7 +446,8 @@ void ems_workers_free(struct ems_workers *w)
     pthread_cond_destroy(&w->idle);
     pthread_cond_destroy(&w->work);
     pthread_mutex_destroy(&w->lock);
-    free(w->indexes_left);
+    free(w->tables);
+    free(w->queued);
     free(w->workers);
     free(w);
 }

@@ -202,6 +202,7 @@ static bool foreign_key(struct ems_sql_shaper *s)
     if (!columns_of(p, s->statement.table) || !ems_sql_words(p, "REFERENCES") ||
         !ems_sql_table(p, &referenced) || !columns_of(p, referenced))
         return false;
+    s->statement.references = referenced;
     ems_sql_words(p, "MATCH FULL");
     while (ems_sql_words(p, "ON UPDATE") || ems_sql_words(p, "ON DELETE"))
         if (!ems_sql_one_of(p, actions))

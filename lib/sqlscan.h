@@ -57,6 +57,7 @@ struct ems_sql_statement {
     const char *text;   /* without comments and without the final semicolon; NUL-terminated */
     size_t size;        /* bytes of text */
     const char *table;  /* "public.events": the table it is about, unquoted; NULL if none */
+    const char *references; /* foreign key: the other table, as above; else NULL */
     const char *name;   /* of the index, constraint, sequence, ... it makes, unquoted; or NULL */
     uint32_t columns;   /* COPY: number of columns listed */
     const char *const *column_names; /* COPY: unquoted */

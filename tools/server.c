@@ -33,17 +33,18 @@ void server_check_and_restore(struct cli *cli, const struct ems_part_set *set, b
 {
     struct ems_artifact *artifact = ems_report_add(&cli->report);
     struct ems_check_options options = cli_check_options(cli);
-    struct ems_plan plan = {0};
+    struct ems_plan plan = {.bookmarks = ems_bookmarks_new()};
+    struct ems_bookmarks *bookmarks = plan.bookmarks;
 
     options.watch = plan_ahead;
     options.watch_context = &plan;
+    options.bookmarks = bookmarks;
     options.keep_database = true;
     cli_progress(cli, set->name, "checking", set->size);
     if (artifact == NULL ||
         ems_artifact_check(artifact, set, NULL, NULL, &options, &cli->report.findings) != EMS_OK) {
         cli->report.findings.out_of_memory = true;
-        ems_plan_release(&plan);
-        return;
+        goto out;
     }
     if (artifact->verdict == EMS_VERDICT_VERIFIED &&
         (artifact->is_sql || artifact->database != NULL))
@@ -55,5 +56,7 @@ void server_check_and_restore(struct cli *cli, const struct ems_part_set *set, b
             "%s is neither an SQL dump nor an SQLite homeserver, so there is nothing to "
             "restore",
             artifact->name);
+out:
     ems_plan_release(&plan);
+    ems_bookmarks_free(bookmarks);
 }

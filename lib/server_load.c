@@ -1,0 +1,270 @@
+/* server_load.c - see server_load.h */
+#include "server_load.h"
+
+#include "bytes.h"
+#include "server_copy.h"
+#include "server_pq.h"
+#include "server_send.h"
+#include "server_session.h"
+#include "server_workers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct load {
+    const struct ems_restore_options *options;
+    const struct ems_plan *plan;
+    const struct ems_part_set *set;
+    uint64_t text; /* bytes of all units */
+};
+
+/* ---- one unit, on a worker's connection ---- */
+
+/* One reading of a unit. */
+struct reading {
+    const struct load *load;
+    const struct ems_plan_unit *unit;
+    PGconn *conn;
+    struct ems_copy copy;
+    struct ems_reader reader;
+    uint64_t begin; /* offset in the dump of the reader's first byte */
+    bool binary;
+};
+
+/* Emptied in the transaction that fills them: what FREEZE and unlogged rows depend on. */
+static int begin_transaction(struct reading *r, struct ems_error *err)
+{
+    const struct ems_plan *plan = r->load->plan;
+    struct ems_buf sql = {0};
+    int rc = ems_buf_printf(&sql, err, "TRUNCATE ONLY ");
+    bool first = true;
+
+    for (size_t i = r->unit->first; i < r->unit->first + r->unit->count && rc == EMS_OK; i++) {
+        const char *name = plan->tables[plan->blocks[i].table].name;
+        char *quoted;
+
+        if (plan->blocks[i].rows == 0)
+            continue;
+        quoted = PQescapeIdentifier(r->conn, name, strlen(name));
+        if (quoted == NULL)
+            rc = ems_fail_memory(err);
+        else
+            rc = ems_buf_printf(&sql, err, "%spublic.%s", first ? "" : ", ", quoted);
+        PQfreemem(quoted);
+        first = false;
+    }
+    if (rc == EMS_OK)
+        rc = ems_pq_run(r->conn, "begin", err, "BEGIN");
+    if (rc == EMS_OK)
+        rc = ems_pq_run(r->conn, "empty new tables", err, "%s", (const char *)sql.data);
+    ems_buf_release(&sql);
+    return rc;
+}
+
+static int changed(struct ems_error *err)
+{
+    return ems_fail(err, EMS_PART_UNFINISHED,
+                    "the upload changed while it was read: still arriving");
+}
+
+/* The text between two blocks, which the plan holds. */
+static int skip_to(struct reading *r, uint64_t offset, struct ems_error *err)
+{
+    struct ems_span span;
+
+    while (r->begin + r->reader.offset < offset) {
+        uint64_t left = offset - r->begin - r->reader.offset;
+        int rc = ems_reader_lend(&r->reader, left < SIZE_MAX ? (size_t)left : SIZE_MAX, &span, err);
+
+        if (rc != EMS_OK)
+            return rc == EMS_END ? changed(err) : rc;
+    }
+    return EMS_OK;
+}
+
+/* For the progress line: in bytes of the upload, as the first pass counts. */
+static void count_bytes(const struct load *l, size_t bytes)
+{
+    if (l->options->bytes_in != NULL)
+        *l->options->bytes_in +=
+            (uint64_t)((double)bytes * (double)l->set->size / (double)l->text);
+}
+
+/* The rows, and proof that they are those of the first pass. */
+static int feed_rows(struct reading *r, const struct ems_plan_block *block, struct ems_error *err)
+{
+    uint64_t left = block->bytes;
+    struct ems_span span;
+    uint32_t crc = 0;
+    int rc = EMS_OK;
+
+    while (left > 0 && rc == EMS_OK) {
+        rc = ems_reader_lend(&r->reader, left < SIZE_MAX ? (size_t)left : SIZE_MAX, &span, err);
+        if (rc != EMS_OK)
+            return rc == EMS_END ? changed(err) : rc;
+        left -= span.size;
+        crc = ems_crc32(crc, span.data, span.size);
+        rc = ems_copy_feed(&r->copy, span.data, span.size, block->line, err);
+        count_bytes(r->load, span.size);
+    }
+    if (rc == EMS_OK && crc != block->crc)
+        rc = changed(err);
+    return rc;
+}
+
+/*
+ * The comparison of rows finds what PostgreSQL before 18 loses silently: it stops at "\." in a row,
+ * throws the rest of the stream away and reports success.
+ */
+static int load_block(struct reading *r, const struct ems_plan_block *block, struct ems_error *err)
+{
+    const char *table = r->load->plan->tables[block->table].name;
+    Oid *types = NULL;
+    int rc = skip_to(r, block->begin, err);
+
+    if (rc == EMS_OK && r->binary)
+        rc = ems_copy_types(r->conn, table, (const char *const *)block->columns,
+                            block->column_count, &types, err);
+    if (rc == EMS_OK)
+        rc = ems_copy_begin(&r->copy, block->text, table, block->line, types, block->column_count,
+                            err);
+    if (rc == EMS_OK)
+        rc = feed_rows(r, block, err);
+    if (rc == EMS_OK)
+        rc = ems_copy_end(&r->copy, err);
+    else
+        ems_copy_abort(&r->copy);
+    free(types);
+    if (rc == EMS_OK && r->copy.rows != block->rows)
+        rc = ems_fail(err, EMS_RESTORE_FAILED,
+                      "line %llu: the dump holds %llu rows of %s, but the server took %llu",
+                      (unsigned long long)block->line, (unsigned long long)block->rows,
+                      r->copy.table, (unsigned long long)r->copy.rows);
+    return rc;
+}
+
+static int load_once(const struct load *l, PGconn *conn, const struct ems_plan_unit *unit,
+                     bool binary, struct ems_error *err)
+{
+    struct reading r = {.load = l, .unit = unit, .conn = conn, .binary = binary};
+    struct ems_source *src;
+    uint64_t rows = 0;
+    int rc;
+
+    r.copy.conn = conn;
+    r.begin = l->plan->blocks[unit->first].begin;
+    src = ems_bookmarks_open(l->plan->bookmarks, unit->place, r.begin, l->set, err);
+    r.reader.below = src;
+    rc = src != NULL ? begin_transaction(&r, err) : err->code;
+    for (size_t i = unit->first; i < unit->first + unit->count && rc == EMS_OK; i++) {
+        if (l->plan->blocks[i].rows > 0)
+            rc = load_block(&r, &l->plan->blocks[i], err);
+        rows += l->plan->blocks[i].rows;
+    }
+    if (rc == EMS_OK)
+        rc = ems_pq_run(conn, "commit the rows of a table", err, "COMMIT");
+    if (rc == EMS_OK && l->options->rows_done != NULL)
+        *l->options->rows_done += rows;
+    ems_source_free(src);
+    ems_copy_release(&r.copy);
+    return rc;
+}
+
+/* An ems_load_fn. What has no binary form is for the server to judge, as text. */
+static int load_unit(void *context, PGconn *conn, const struct ems_plan_unit *unit,
+                     struct ems_error *err)
+{
+    const struct load *l = context;
+    struct ems_error first = {0};
+    int rc = load_once(l, conn, unit, true, &first);
+
+    if (rc != EMS_SQL_MALFORMED) {
+        *err = first;
+        return rc;
+    }
+    rc = ems_pq_run(conn, "begin again", err, "ROLLBACK");
+    return rc == EMS_OK ? load_once(l, conn, unit, false, err) : rc;
+}
+
+/* ---- the whole ---- */
+
+static int send_all(struct ems_sender *send, const struct ems_plan_statement *list, size_t count,
+                    struct ems_error *err)
+{
+    int rc = EMS_OK;
+
+    for (size_t i = 0; i < count && rc == EMS_OK; i++)
+        rc = ems_sender_send(send, list[i].text, list[i].size, list[i].line,
+                             list[i].shape == EMS_SQL_ADD_CHECK ? EMS_SENT_SLOW : EMS_SENT_PLAIN,
+                             err);
+    return rc == EMS_OK ? ems_sender_drain(send, err) : rc;
+}
+
+static int tick(void *context, struct ems_error *err)
+{
+    const struct load *l = context;
+
+    return l->options->tick != NULL ? l->options->tick(l->options->watch_context, err) : EMS_OK;
+}
+
+/* Rows, keys, indexes and foreign keys, as the workers see fit. */
+static int work(struct load *l, struct ems_workers *workers, struct ems_error *err)
+{
+    const struct ems_plan *plan = l->plan;
+    int rc = EMS_OK;
+
+    for (size_t i = 0; i < plan->unit_count && rc == EMS_OK; i++)
+        rc = ems_workers_load(workers, &plan->units[i], err);
+    for (size_t i = 0; i < plan->table_count && rc == EMS_OK; i++) {
+        struct ems_plan_table *table = &plan->tables[i];
+
+        if (table->block == EMS_PLAN_NONE || plan->blocks[table->block].rows == 0)
+            rc = ems_workers_add(workers, table, 0, err);
+    }
+    return rc == EMS_OK ? ems_workers_wait(workers, tick, l, err) : rc;
+}
+
+/* Every statement and row of the plan is in, or we would not be here. */
+static void sum_up(const struct load *l, const struct ems_sender *send,
+                   struct ems_restore_result *result)
+{
+    result->tables = l->plan->table_count;
+    result->statements = send->statements + l->plan->count + l->plan->block_count;
+    for (size_t i = 0; i < l->plan->block_count; i++) {
+        result->rows += l->plan->blocks[i].rows;
+        result->bytes += l->plan->blocks[i].bytes;
+    }
+}
+
+int ems_load_run(struct ems_staging *staging, const struct ems_part_set *set,
+                 const struct ems_restore_options *options, struct ems_restore_result *result,
+                 struct ems_error *err)
+{
+    struct load l = {.options = options, .plan = options->plan, .set = set};
+    struct ems_workers *workers = NULL;
+    struct ems_sender send = {0};
+    struct ems_error failure = {0};
+    int rc = ems_session_open(staging, &send.conn, &failure);
+
+    *result = (struct ems_restore_result){0};
+    for (size_t i = 0; i < l.plan->unit_count; i++)
+        l.text += l.plan->units[i].bytes;
+    if (rc == EMS_OK)
+        rc = send_all(&send, l.plan->before, l.plan->before_count, &failure);
+    if (rc == EMS_OK) {
+        workers = ems_workers_start(staging, l.plan, options->jobs > 0 ? options->jobs : 1,
+                                    load_unit, &l, &failure);
+        rc = workers != NULL ? work(&l, workers, &failure) : failure.code;
+    }
+    if (rc == EMS_OK)
+        rc = send_all(&send, l.plan->after, l.plan->after_count, &failure);
+    ems_workers_free(workers);
+    PQfinish(send.conn);
+    if (rc == EMS_OK)
+        sum_up(&l, &send, result);
+    if (rc != EMS_OK && failure.stage == NULL)
+        failure.stage = "restore";
+    if (rc != EMS_OK && err != NULL && err->code == EMS_OK)
+        *err = failure;
+    return rc;
+}
