@@ -226,8 +226,10 @@ static const uint8_t *take_lexeme(const uint8_t *p, const uint8_t *end, uint8_t 
     while (p < end) {
         uint8_t c = *p++;
 
-        if (c == '\'' && (p == end || *p != '\''))
-            break;
+        if (c == '\'' && (p == end || *p != '\'')) {
+            *(*out)++ = '\0';
+            return p;
+        }
         if (c == '\'' || c == '\\') {
             if (p == end || *p != c)
                 return NULL;
@@ -237,8 +239,7 @@ static const uint8_t *take_lexeme(const uint8_t *p, const uint8_t *end, uint8_t 
             return NULL;
         *(*out)++ = c;
     }
-    *(*out)++ = '\0';
-    return p;
+    return NULL;
 }
 
 /* ":3A,7": a position has 14 bits, its weight 2, and there are at most 255. */
