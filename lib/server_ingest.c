@@ -165,6 +165,9 @@ int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream
         rc = ems_staging_open(&o->server, staging, &err);
     if (rc == EMS_OK)
         rc = ems_staging_create(*staging, name, o->replace, &err);
+    if (rc == EMS_OK && artifact->bytes_out > 0 &&
+        (rc = ems_staging_limit(*staging, artifact->bytes_out, &err)) != EMS_OK)
+        ems_staging_abandon(*staging);
     if (rc == EMS_OK && sqlite) {
         rc = ems_sqlite_restore(artifact, &schema, *staging, &o->check, findings, &err);
         rc = publish(*staging, rc, &err);

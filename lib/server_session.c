@@ -3,16 +3,22 @@
 
 #include "server_pq.h"
 
-/* Our own settings, never the dump's. Names resolve in pg_catalog alone, so that nothing that the
- * dump makes can stand in for something of PostgreSQL's. */
+/*
+ * Our own settings, never the dump's. Names resolve in pg_catalog alone, so that nothing that the
+ * dump makes can stand in for something of PostgreSQL's.
+ *
+ * The limits are for what must never happen, a server that hangs: they are far above what the
+ * largest index takes, and a COPY command counts also while the customer's line is slow. A wait for
+ * a lock, which can only be one of our own, ends first, because its message says more.
+ */
 int ems_session_open(struct ems_staging *staging, PGconn **conn, struct ems_error *err)
 {
     static const char session[] =
         "SELECT pg_catalog.set_config(name, value, false) FROM (VALUES"
         " ('search_path', ''), ('client_encoding', 'UTF8'), ('standard_conforming_strings', 'on'),"
         " ('check_function_bodies', 'off'), ('row_security', 'off'), ('xmloption', 'content'),"
-        " ('synchronous_commit', 'off'), ('statement_timeout', '0'), ('lock_timeout', '0'),"
-        " ('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'),"
+        " ('synchronous_commit', 'off'), ('statement_timeout', '24h'), ('lock_timeout', '12h'),"
+        " ('idle_in_transaction_session_timeout', '24h'), ('transaction_timeout', '0'),"
         " ('client_min_messages', 'error'), ('default_tablespace', ''),"
         " ('default_table_access_method', 'heap')) AS ours (name, value)"
         " WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_settings s WHERE s.name = ours.name)";
@@ -27,5 +33,3 @@ int ems_session_open(struct ems_staging *staging, PGconn **conn, struct ems_erro
         rc = ems_pq_run(*conn, "set up the restore's session", err, "%s", memory);
     return rc;
 }
-
-/* What is skipped is in the scanner's facts, with its reason. */

@@ -14,6 +14,7 @@
 #include "server_pq.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -355,6 +356,17 @@ int ems_staging_create(struct ems_staging *st, const char *target, bool replace,
     if (rc != EMS_OK)
         ems_staging_abandon(st);
     return rc;
+}
+
+int ems_staging_limit(struct ems_staging *st, uint64_t bytes, struct ems_error *err)
+{
+    const uint64_t kib = bytes / 512 + 1024 * 1024;
+
+    if (!st->created || !st->superuser || kib > INT_MAX) /* the setting's own range */
+        return EMS_OK;
+    return ems_pq_run(st->admin, "limit temporary files", err,
+                      "ALTER ROLE %s SET temp_file_limit = %llu", st->load,
+                      (unsigned long long)kib);
 }
 
 /* ---- connect ---- */

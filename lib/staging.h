@@ -62,6 +62,13 @@ int ems_staging_exists(struct ems_staging *, const char *database, bool *exists,
  */
 int ems_staging_create(struct ems_staging *, const char *target, bool replace, struct ems_error *);
 
+/*
+ * A dump of this many bytes is coming: sessions of the restore's role that are opened from now on may
+ * each hold temporary files of twice that and 1 GiB, which no sort of its rows needs. Only a
+ * superuser can set such a limit so that the role cannot lift it; otherwise nothing is done.
+ */
+int ems_staging_limit(struct ems_staging *, uint64_t bytes, struct ems_error *);
+
 /* A new connection to the unfinished database as the restore's own role, with a random password that
  * nobody else knows. The caller finishes it. EMS_SERVER_ERROR names the line that pg_hba.conf lacks
  * if the server does not let the role in. */

@@ -2,6 +2,7 @@
 #include "postgres.h"
 
 #include "restore.h"
+#include "server_session.h"
 
 #include <stdatomic.h>
 #include <time.h>
@@ -69,6 +70,40 @@ static void fails(const char *dump, int code, const char *text)
 }
 
 /* ---- what works ---- */
+
+/* The restore's sessions have the project's settings, whatever the server's or the dump's are. */
+static void test_session(void)
+{
+    static const char *const settings[][2] = {
+        {"search_path", ""},
+        {"client_encoding", "UTF8"},
+        {"standard_conforming_strings", "on"},
+        {"check_function_bodies", "off"},
+        {"row_security", "off"},
+        {"xmloption", "content"},
+        {"synchronous_commit", "off"},
+        {"statement_timeout", "1d"},
+        {"lock_timeout", "12h"},
+        {"idle_in_transaction_session_timeout", "1d"},
+        {"default_tablespace", ""},
+    };
+    struct ems_error err = {0};
+    struct ems_staging *st;
+    PGconn *conn;
+    char sql[100];
+
+    if (!pg_available("session"))
+        return;
+    st = pg_open_shared();
+    ASSERT_CODE(ems_staging_create(st, "session", false, &err), EMS_OK);
+    ASSERT_CODE(ems_session_open(st, &conn, &err), EMS_OK);
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        snprintf(sql, sizeof sql, "SHOW %s", settings[i][0]);
+        CU_ASSERT_STRING_EQUAL(pg_ask(conn, sql), settings[i][1]);
+    }
+    PQfinish(conn);
+    ems_staging_abandon(st);
+}
 
 static void test_good_dump(void)
 {
@@ -371,7 +406,8 @@ static void test_server_killed(void)
     pg_assert_no_process();
 }
 
-EMS_TESTS("restore", {"good dump in chunks", test_good_dump},
+EMS_TESTS("restore", {"settings of the sessions", test_session},
+          {"good dump in chunks", test_good_dump},
           {"names without schema", test_names_without_schema}, {"refused rows", test_refused_rows},
           {"refused statements", test_refused_statements}, {"cut dump", test_cut_dump},
           {"lost rows", test_lost_rows}, {"big block", test_big_block},

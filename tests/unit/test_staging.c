@@ -236,6 +236,8 @@ static void test_rights_of_the_role(void)
         "CREATE FUNCTION public.f() RETURNS int LANGUAGE c AS 'x', 'y'",
         "SELECT rolpassword FROM pg_catalog.pg_authid",
         "SET session_replication_role = replica",
+        "SET temp_file_limit = -1",
+        "ALTER ROLE CURRENT_USER SET temp_file_limit = -1",
     };
     struct ems_error err = {0};
     struct ems_staging *st;
@@ -247,7 +249,9 @@ static void test_rights_of_the_role(void)
     admin = ems_staging_admin(st);
     pg_ask(admin, "CREATE DATABASE bystander");
     ASSERT_CODE(ems_staging_create(st, "rights", false, &err), EMS_OK);
+    ASSERT_CODE(ems_staging_limit(st, (uint64_t)1 << 30, &err), EMS_OK);
     ASSERT_CODE(ems_staging_connect(st, &conn, &err), EMS_OK);
+    CU_ASSERT_STRING_EQUAL(pg_ask(conn, "SHOW temp_file_limit"), "3GB");
     for (size_t i = 0; i < sizeof denied / sizeof denied[0]; i++) {
         PGresult *answer = PQexec(conn, denied[i]);
         const char *state = PQresultErrorField(answer, PG_DIAG_SQLSTATE);
@@ -298,6 +302,7 @@ static void limited_restore(struct ems_staging *st, const char *target, bool rep
     PGconn *conn;
 
     ASSERT_CODE(ems_staging_create(st, target, replace, &err), EMS_OK);
+    ASSERT_CODE(ems_staging_limit(st, 1, &err), EMS_OK); /* not in this admin's power */
     ASSERT_CODE(ems_staging_connect(st, &conn, &err), EMS_OK);
     if (conn != NULL)
         pg_ask(conn, "CREATE TABLE public.t (a int)");
