@@ -275,7 +275,7 @@ static const char settings[] = "session settings: the restore has its own";
 static const char privileges[] = "owners and privileges";
 const char ems_sql_reason_clean[] =
     "DROP, CREATE DATABASE and the like: the restore makes its own database";
-static const char publication[] = "replication: publications, replica identity";
+static const char publication[] = "publications";
 static const char statistics[] = "planner statistics: they are gathered anew";
 
 /* In the order of trying: longer beginnings first. */

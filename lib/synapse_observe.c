@@ -476,7 +476,7 @@ static int with_names(struct ems_synapse *s, const struct ems_sql_statement *sta
 static int insert(struct ems_synapse *s, const struct ems_sql_statement *statement,
                   const char *table, struct ems_error *err)
 {
-    const char *values = behind(statement->text, "VALUES "), *open = strchr(statement->text, '(');
+    const char *values = behind(statement->text, " VALUES"), *open = strchr(statement->text, '(');
     struct wanted_columns wanted = {.count = 0};
     const char *names[256];
     char room[4096];

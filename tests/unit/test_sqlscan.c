@@ -4,7 +4,9 @@
 
 /* ---- good dumps ---- */
 
-static const char *const good[] = {"fixtures/sql/mini.sql", "fixtures/sql/old-inserts.sql"};
+static const char *const good[] = {"fixtures/sql/mini.sql", "fixtures/sql/old-inserts.sql",
+                                   "fixtures/sql/pg96.sql", "fixtures/sql/pg12-create.sql",
+                                   "fixtures/sql/pg18.sql"};
 
 static void test_chunk_matrix(void)
 {

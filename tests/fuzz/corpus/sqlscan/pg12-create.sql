@@ -1,0 +1,1 @@
+../../../../fixtures/sql/pg12-create.sql

@@ -1,0 +1,1 @@
+../../../../fixtures/sql/pg18.sql

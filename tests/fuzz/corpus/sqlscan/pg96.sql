@@ -1,0 +1,1 @@
+../../../../fixtures/sql/pg96.sql
