@@ -21,9 +21,9 @@ struct ems_ingest_options {
 };
 
 /*
- * Restore `artifact`, a dump or an SQLite homeserver. With a set: it must have been verified by ems_artifact_check before; its
- * parts are read a second time and proven again on the way (an SQLite homeserver was kept by the
- * check, server_sqlite.h). With a stream (taken over): read once;
+ * Restore `artifact`, a dump or an SQLite homeserver. With a set: it must have been verified by
+ * ems_artifact_check before; its parts are read a second time and proven again on the way (an
+ * SQLite homeserver was kept by the check, server_sqlite.h). With a stream (taken over): read once;
  * the artifact is filled in as ems_artifact_check does. The database gets its name only at the very
  * end; on any failure nothing of that name was made or touched.
  *

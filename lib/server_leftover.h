@@ -26,7 +26,35 @@
  * EMS_SERVER_ERROR. */
 int ems_leftover_drop_database(PGconn *admin, const char *name, struct ems_error *);
 
-/* Drop all that dead runs left. Whatever goes wrong is left for another time. */
-void ems_leftover_drop_all(PGconn *admin);
+/* Drop all that dead runs left; with `keep_marked` not what could be resumed. Whatever goes wrong
+ * is left for another time. */
+void ems_leftover_drop_all(PGconn *admin, bool keep_marked);
+
+/* Rename a database; both names may be anything. EMS_OK or EMS_SERVER_ERROR. */
+int ems_leftover_rename(PGconn *admin, const char *from, const char *to, struct ems_error *);
+
+/* End all connections of a role of ours, and wait until they are gone. EMS_OK or
+ * EMS_SERVER_ERROR. */
+int ems_leftover_disconnect(PGconn *admin, const char *role, struct ems_error *);
+
+/* ---- resuming ---- */
+
+/* What is unfinished says so, and of what, in a comment on the database, which stays when it is
+ * renamed and goes when it is published. `identity` is of the dump, hex digits. */
+int ems_leftover_mark(PGconn *admin, const char *database, const char *identity, const char *target,
+                      struct ems_error *);
+
+struct ems_leftover {
+    char database[64]; /* "" if there is none */
+    char role[64];
+};
+
+/*
+ * The newest marked database of a dead run, or kept after a failure, for this dump and target. If
+ * there are only those for the same target of another dump, EMS_RESTORE_EXISTS says so: going on
+ * would mix two dumps. EMS_SERVER_ERROR.
+ */
+int ems_leftover_find(PGconn *admin, const char *identity, const char *target,
+                      struct ems_leftover *, struct ems_error *);
 
 #endif

@@ -15,10 +15,11 @@ struct ems_staging;
 
 struct ems_staging_options {
     const char *conninfo; /* admin connection; NULL or "": libpq's own environment */
-    const char *embedded; /* directory of a private cluster, made on first use; wins over conninfo */
-    const char *run_as;   /* user for the embedded server when we are root; default: "postgres" if
-                             it exists, else "nobody" */
-    unsigned jobs;        /* connections that will be used, for the server's tuning; at least 1 */
+    const char
+        *embedded;      /* directory of a private cluster, made on first use; wins over conninfo */
+    const char *run_as; /* user for the embedded server when we are root; default: "postgres" if
+                           it exists, else "nobody" */
+    unsigned jobs;      /* connections that will be used, for the server's tuning; at least 1 */
 };
 
 /*
@@ -69,18 +70,38 @@ int ems_staging_create(struct ems_staging *, const char *target, bool replace, s
  */
 int ems_staging_limit(struct ems_staging *, uint64_t bytes, struct ems_error *);
 
-/* A new connection to the unfinished database as the restore's own role, with a random password that
- * nobody else knows. The caller finishes it. EMS_SERVER_ERROR names the line that pg_hba.conf lacks
- * if the server does not let the role in. */
+/* A new connection to the unfinished database as the restore's own role, with a random password
+ * that nobody else knows. The caller finishes it. EMS_SERVER_ERROR names the line that pg_hba.conf
+ * lacks if the server does not let the role in. */
 int ems_staging_connect(struct ems_staging *, PGconn **, struct ems_error *);
 
 /*
  * The restore is proven: give the database its final name, in one transaction with taking it from
- * the old one if that is replaced (which is dropped afterwards), and make the role unable to log in;
- * it stays as the owner. All connections of ems_staging_connect must be finished. After an error the
- * target is as it was, and the unfinished database is still there: abandon it.
+ * the old one if that is replaced (which is dropped afterwards), and make the role unable to log
+ * in; it stays as the owner. All connections of ems_staging_connect must be finished. After an
+ * error the target is as it was, and the unfinished database is still there: abandon it.
  */
 int ems_staging_publish(struct ems_staging *, struct ems_error *);
+
+/*
+ * Like create, but go on in what a run for the same target left (killed, or kept), if `identity`,
+ * up to 64 hex digits, is what that run gave to ems_staging_mark; otherwise a new one is made, and
+ * marked. EMS_RESTORE_EXISTS also if there is only something of another identity. What others could
+ * resume stays. *resumed says which it was.
+ */
+int ems_staging_resume(struct ems_staging *, const char *target, bool replace, const char *identity,
+                       bool *resumed, struct ems_error *);
+
+/* Say in the unfinished database what it is of, for ems_staging_resume. */
+int ems_staging_mark(struct ems_staging *, const char *identity, struct ems_error *);
+
+/*
+ * Instead of abandon: the unfinished database stays, under a name that says so and that did not
+ * exist ("staging_example_org_failed_20261123_001502", in UTC; 64 bytes). It is no leftover for
+ * other runs; its role cannot log in any more. EMS_OK, or EMS_SERVER_ERROR and an empty name: then
+ * abandon.
+ */
+int ems_staging_keep(struct ems_staging *, char name[64], struct ems_error *);
 
 /* Drop the unfinished database and its role. Nothing of the target name was touched. */
 void ems_staging_abandon(struct ems_staging *);
