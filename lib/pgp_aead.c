@@ -11,9 +11,8 @@
  * Small chunks are gathered to batches; in the buffer they are decrypted in place and moved
  * together over their tags.
  */
-#include "pgp_cipher.h"
+#include "pgp_aead.h"
 
-#include "bytes.h"
 #include "pgp_packet.h"
 
 #include <inttypes.h>
@@ -21,41 +20,19 @@
 #include <string.h>
 
 #define TAG                   EMS_PGP_AEAD_TAG
-#define LENT                  (256u * 1024u) /* most that is lent at once, and a batch of small chunks */
-#define CHUNK_OCTET_MAX_DRAFT 21u            /* 128 MiB: the default of GnuPG 2.3.0 to 2.3.2 */
-#define CHUNK_OCTET_MAX       16u            /* 4 MiB, by RFC 9580 */
+#define LENT                  EMS_AEAD_LENT
+#define CHUNK_OCTET_MAX_DRAFT 21u                 /* 128 MiB: default of GnuPG 2.3.0 to 2.3.2 */
+#define CHUNK_OCTET_MAX       16u                 /* 4 MiB, by RFC 9580 */
 #define TRIED_MAX             ((uint64_t)1 << 29) /* octets decrypted to find the right key */
-
-struct aead {
-    struct ems_source base;
-    struct ems_reader reader; /* of the body */
-    const struct ems_pgp_unlock *unlock;
-    enum { START, DATA, DONE } state;
-    bool draft; /* packet 20 */
-    const struct ems_pgp_cipher *cipher;
-    const struct ems_pgp_aead *mode;
-    gcry_cipher_hd_t handle;
-    size_t chunk;          /* octets of a full one */
-    uint8_t header[5];     /* packet tag, version, cipher, mode, chunk octet: HKDF's and AD */
-    uint8_t salt[32];      /* version 2 */
-    uint8_t iv[16];        /* packet 20: whole nonce; version 2: without the counter */
-    uint64_t index, total; /* chunks and octets checked so far */
-    struct ems_buf buffer; /* a batch, tags included, and 16 octets */
-    uint64_t buffer_origin,
-        carry_origin;     /* of its first octet, and of the first behind the batch */
-    bool ended;           /* the body */
-    const uint8_t *ready; /* plaintext to lend */
-    size_t ready_size;
-};
 
 /* ---- one chunk ---- */
 
-static size_t batch_chunks(const struct aead *a)
+static size_t batch_chunks(const struct ems_aead *a)
 {
     return a->chunk + TAG < LENT ? LENT / (a->chunk + TAG) : 1;
 }
 
-static size_t make_nonce(const struct aead *a, uint64_t index, uint8_t nonce[16])
+static size_t make_nonce(const struct ems_aead *a, uint64_t index, uint8_t nonce[16])
 {
     uint8_t counter[8];
     size_t n = a->mode->nonce_size;
@@ -72,7 +49,7 @@ static size_t make_nonce(const struct aead *a, uint64_t index, uint8_t nonce[16]
 }
 
 /* Associated data: the header; in packet 20 the index; behind the last chunk the total. */
-static size_t make_ad(const struct aead *a, uint64_t index, bool final, uint8_t ad[21])
+static size_t make_ad(const struct ems_aead *a, uint64_t index, bool final, uint8_t ad[21])
 {
     size_t n = sizeof a->header;
 
@@ -88,21 +65,30 @@ static size_t make_ad(const struct aead *a, uint64_t index, bool final, uint8_t 
     return n;
 }
 
+void ems_aead_place(const struct ems_aead *a, uint64_t index, bool final,
+                    struct ems_aead_place *place, struct ems_pgp_aead_text *text)
+{
+    *text = (struct ems_pgp_aead_text){.nonce = place->nonce, .ad = place->ad};
+    text->nonce_size = make_nonce(a, index, place->nonce);
+    text->ad_size = make_ad(a, index, final, place->ad);
+}
+
 /* Decrypt chunk `index` in place and check the tag behind it: EMS_OK, EMS_PGP_MODIFIED (without a
  * text), EMS_INTERNAL. */
-static int open_chunk(struct aead *a, uint64_t index, bool final, uint8_t *data, size_t size,
+static int open_chunk(struct ems_aead *a, uint64_t index, bool final, uint8_t *data, size_t size,
                       struct ems_error *err)
 {
-    uint8_t nonce[16], ad[21];
-    struct ems_pgp_aead_text text = {
-        .nonce = nonce, .ad = ad, .data = data, .size = size, .tag = data + size};
+    struct ems_aead_place place;
+    struct ems_pgp_aead_text text;
 
-    text.nonce_size = make_nonce(a, index, nonce);
-    text.ad_size = make_ad(a, index, final, ad);
+    ems_aead_place(a, index, final, &place, &text);
+    text.data = data;
+    text.size = size;
+    text.tag = data + size;
     return ems_pgp_aead_decrypt(a->handle, a->mode, &text, err);
 }
 
-static int check_final(struct aead *a, uint8_t *tag, struct ems_error *err)
+int ems_aead_check_final(struct ems_aead *a, uint8_t *tag, struct ems_error *err)
 {
     int rc = open_chunk(a, a->index, true, tag, 0, err);
 
@@ -111,10 +97,21 @@ static int check_final(struct aead *a, uint8_t *tag, struct ems_error *err)
     return rc;
 }
 
+int ems_aead_fail_cut(struct ems_error *err)
+{
+    return ems_fail(err, EMS_PGP_TRUNCATED, "the encrypted data ends inside a tag");
+}
+
+int ems_aead_fail_chunk(const struct ems_aead *a, struct ems_error *err)
+{
+    return ems_fail(err, EMS_PGP_MODIFIED,
+                    "chunk %" PRIu64 " does not fit its tag: altered or damaged", a->index + 1);
+}
+
 /* ---- input ---- */
 
 /* Fill the buffer to a whole batch and 16 octets, or to the end of the body. */
-static int fill(struct aead *a, struct ems_error *err)
+static int fill(struct ems_aead *a, struct ems_error *err)
 {
     size_t mark = batch_chunks(a) * (a->chunk + TAG), target = mark + TAG;
     struct ems_span in;
@@ -143,7 +140,7 @@ static int fill(struct aead *a, struct ems_error *err)
 
 /* Octets of the buffer that are chunks and their tags; the 16 behind them are the final tag, or the
  * beginning of the next chunk. */
-static int chunked_size(const struct aead *a, size_t *size, struct ems_error *err)
+static int chunked_size(const struct ems_aead *a, size_t *size, struct ems_error *err)
 {
     size_t rest;
 
@@ -154,13 +151,13 @@ static int chunked_size(const struct aead *a, size_t *size, struct ems_error *er
         if (rest == 0 || rest >= TAG)
             return EMS_OK;
     }
-    return ems_fail(err, EMS_PGP_TRUNCATED, "the encrypted data ends inside a tag");
+    return ems_aead_fail_cut(err);
 }
 
 /* ---- choosing the key ---- */
 
 /* Set up the cipher with a candidate; version 2 derives key and IV from it and the salt. */
-static int set_key(struct aead *a, const struct ems_pgp_session_key *key, struct ems_error *err)
+static int set_key(struct ems_aead *a, const struct ems_pgp_session_key *key, struct ems_error *err)
 {
     size_t iv_size = a->mode->nonce_size - 8u;
     uint8_t *derived;
@@ -187,32 +184,36 @@ static int set_key(struct aead *a, const struct ems_pgp_session_key *key, struct
  * Does the key fit the first chunk (or the final tag, if there is none)? If not, the chunk is
  * encrypted again, which gives back what was there.
  */
-static int try_key(struct aead *a, bool *fits, struct ems_error *err)
+static int try_key(struct ems_aead *a, bool *fits, struct ems_error *err)
 {
-    uint8_t nonce[16], ad[21], tag[TAG];
+    struct ems_aead_place place;
+    struct ems_pgp_aead_text text;
+    uint8_t tag[TAG];
     size_t size, n;
-    int rc = chunked_size(a, &size, err);
+    int rc;
 
+    if (a->chunk > EMS_AEAD_HELD) {
+        rc = ems_aead_large_try(a, err);
+        *fits = rc == EMS_OK;
+        return rc == EMS_PGP_MODIFIED ? EMS_OK : rc;
+    }
+    rc = chunked_size(a, &size, err);
     if (rc != EMS_OK)
         return rc;
     n = size >= a->chunk + TAG ? a->chunk : size >= TAG ? size - TAG : 0;
     rc = open_chunk(a, 0, size == 0, a->buffer.data, n, err);
     *fits = rc == EMS_OK;
     if (rc == EMS_OK || rc == EMS_PGP_MODIFIED) {
-        struct ems_pgp_aead_text text = {.nonce = nonce,
-                                         .nonce_size = make_nonce(a, 0, nonce),
-                                         .ad = ad,
-                                         .ad_size = make_ad(a, 0, size == 0, ad),
-                                         .data = a->buffer.data,
-                                         .size = n,
-                                         .tag = tag};
-
+        ems_aead_place(a, 0, size == 0, &place, &text);
+        text.data = a->buffer.data;
+        text.size = n;
+        text.tag = tag;
         rc = ems_pgp_aead_encrypt(a->handle, a->mode, &text, err);
     }
     return rc;
 }
 
-static int choose_key(struct aead *a, struct ems_error *err)
+int ems_aead_choose_key(struct ems_aead *a, struct ems_error *err)
 {
     struct ems_pgp_session_key *key = gcry_calloc_secure(1, sizeof *key);
     bool fits = false, damaged = false;
@@ -226,7 +227,7 @@ static int choose_key(struct aead *a, struct ems_error *err)
 
         if (key->size != a->cipher->key_size)
             continue;
-        tried += a->buffer.size;
+        tried += a->chunk > EMS_AEAD_HELD ? a->file_size : a->buffer.size;
         if (tried > TRIED_MAX) {
             rc = ems_fail(err, EMS_PGP_LIMIT, "too many session keys to try on so large chunks");
             break;
@@ -252,7 +253,7 @@ static int choose_key(struct aead *a, struct ems_error *err)
 
 /* ---- the header ---- */
 
-static int read_header(struct aead *a, struct ems_error *err)
+static int read_header(struct ems_aead *a, struct ems_error *err)
 {
     unsigned octet_max = a->draft ? CHUNK_OCTET_MAX_DRAFT : CHUNK_OCTET_MAX;
     const uint8_t *data;
@@ -290,7 +291,7 @@ static int read_header(struct aead *a, struct ems_error *err)
 /* ---- the stage ---- */
 
 /* Check and decrypt everything in the buffer; what comes out stands at ready. */
-static int open_batch(struct aead *a, struct ems_error *err)
+static int open_batch(struct ems_aead *a, struct ems_error *err)
 {
     size_t size, done = 0, out = 0;
     int rc = chunked_size(a, &size, err);
@@ -300,8 +301,7 @@ static int open_batch(struct aead *a, struct ems_error *err)
 
         rc = open_chunk(a, a->index, false, a->buffer.data + done, n, err);
         if (rc == EMS_PGP_MODIFIED)
-            return ems_fail(err, rc, "chunk %" PRIu64 " does not fit its tag: altered or damaged",
-                            a->index + 1);
+            return ems_aead_fail_chunk(a, err);
         if (out != done)
             memmove(a->buffer.data + out, a->buffer.data + done, n);
         done += n + TAG;
@@ -310,14 +310,14 @@ static int open_batch(struct aead *a, struct ems_error *err)
         a->index++;
     }
     if (rc == EMS_OK && a->ended)
-        rc = check_final(a, a->buffer.data + size, err);
+        rc = ems_aead_check_final(a, a->buffer.data + size, err);
     a->ready = a->buffer.data;
     a->ready_size = out;
     return rc;
 }
 
 /* What was lent is not needed any more: 16 octets move to the front. */
-static void carry(struct aead *a)
+static void carry(struct ems_aead *a)
 {
     if (a->buffer.size >= TAG) {
         memmove(a->buffer.data, a->buffer.data + a->buffer.size - TAG, TAG);
@@ -328,22 +328,24 @@ static void carry(struct aead *a)
 
 static int aead_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
 {
-    struct aead *a = (struct aead *)src;
+    struct ems_aead *a = (struct ems_aead *)src;
     int rc = EMS_OK;
 
-    if (a->state == START)
+    if (a->state == EMS_AEAD_START)
         rc = read_header(a, err);
+    if (rc == EMS_OK && a->chunk > EMS_AEAD_HELD)
+        return ems_aead_large_next(a, span, err);
     while (rc == EMS_OK && a->ready_size == 0) {
-        if (a->state == DONE)
+        if (a->state == EMS_AEAD_DONE)
             return EMS_END;
-        if (a->state == DATA)
+        if (a->state == EMS_AEAD_DATA)
             carry(a);
         rc = fill(a, err);
-        if (rc == EMS_OK && a->state == START)
-            rc = choose_key(a, err);
+        if (rc == EMS_OK && a->state == EMS_AEAD_START)
+            rc = ems_aead_choose_key(a, err);
         if (rc == EMS_OK)
             rc = open_batch(a, err);
-        a->state = a->ended ? DONE : DATA;
+        a->state = a->ended ? EMS_AEAD_DONE : EMS_AEAD_DATA;
     }
     if (rc != EMS_OK)
         return rc;
@@ -359,10 +361,11 @@ static int aead_next(struct ems_source *src, struct ems_span *span, struct ems_e
 
 static void aead_free(struct ems_source *src)
 {
-    struct aead *a = (struct aead *)src;
+    struct ems_aead *a = (struct ems_aead *)src;
 
     gcry_cipher_close(a->handle);
     ems_buf_release(&a->buffer);
+    ems_aead_large_release(a);
 }
 
 static const struct ems_source_ops aead_ops = {"openpgp", aead_next, aead_free};
@@ -370,7 +373,7 @@ static const struct ems_source_ops aead_ops = {"openpgp", aead_next, aead_free};
 struct ems_source *ems_pgp_aead_open(struct ems_source *body, const struct ems_pgp_unlock *unlock,
                                      bool draft, struct ems_error *err)
 {
-    struct aead *a;
+    struct ems_aead *a;
 
     if (body == NULL)
         return NULL;
@@ -380,5 +383,6 @@ struct ems_source *ems_pgp_aead_open(struct ems_source *body, const struct ems_p
     a->reader.below = body;
     a->unlock = unlock;
     a->draft = draft;
+    a->file = -1;
     return &a->base;
 }

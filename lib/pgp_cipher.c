@@ -75,8 +75,11 @@ const struct ems_pgp_aead *ems_pgp_aead_find(unsigned id)
     return NULL;
 }
 
-/* Nonce and associated data. OCB wants to be told before the last piece of text, and to see it even
- * if it is empty. */
+static int report(gcry_error_t rc, const struct ems_pgp_aead *aead, struct ems_error *err)
+{
+    return rc == 0 ? EMS_OK : ems_fail(err, EMS_INTERNAL, "%s: %s", aead->name, gcry_strerror(rc));
+}
+
 static gcry_error_t aead_begin(gcry_cipher_hd_t h, const struct ems_pgp_aead *aead,
                                const struct ems_pgp_aead_text *text)
 {
@@ -89,25 +92,47 @@ static gcry_error_t aead_begin(gcry_cipher_hd_t h, const struct ems_pgp_aead *ae
         rc = gcry_cipher_setiv(h, text->nonce, text->nonce_size);
     if (rc == 0)
         rc = gcry_cipher_authenticate(h, text->ad, text->ad_size);
-    if (rc == 0 && aead->mode == GCRY_CIPHER_MODE_OCB)
-        rc = gcry_cipher_final(h);
     return rc;
+}
+
+/* OCB wants to be told before the last piece of text, and to see it even if it is empty. */
+static gcry_error_t aead_last(gcry_cipher_hd_t h, const struct ems_pgp_aead *aead)
+{
+    return aead->mode == GCRY_CIPHER_MODE_OCB ? gcry_cipher_final(h) : 0;
+}
+
+int ems_pgp_aead_begin(gcry_cipher_hd_t h, const struct ems_pgp_aead *aead,
+                       const struct ems_pgp_aead_text *text, struct ems_error *err)
+{
+    return report(aead_begin(h, aead, text), aead, err);
+}
+
+int ems_pgp_aead_piece(gcry_cipher_hd_t h, const struct ems_pgp_aead *aead, uint8_t *data,
+                       size_t size, bool last, struct ems_error *err)
+{
+    gcry_error_t rc = last ? aead_last(h, aead) : 0;
+
+    if (rc == 0)
+        rc = gcry_cipher_decrypt(h, data, size, NULL, 0);
+    return report(rc, aead, err);
+}
+
+int ems_pgp_aead_check(gcry_cipher_hd_t h, const struct ems_pgp_aead *aead, const uint8_t *tag,
+                       struct ems_error *err)
+{
+    gcry_error_t rc = gcry_cipher_checktag(h, tag, EMS_PGP_AEAD_TAG);
+
+    return gcry_err_code(rc) == GPG_ERR_CHECKSUM ? EMS_PGP_MODIFIED : report(rc, aead, err);
 }
 
 int ems_pgp_aead_decrypt(gcry_cipher_hd_t h, const struct ems_pgp_aead *aead,
                          const struct ems_pgp_aead_text *text, struct ems_error *err)
 {
-    gcry_error_t rc = aead_begin(h, aead, text);
+    int rc = ems_pgp_aead_begin(h, aead, text, err);
 
-    if (rc == 0)
-        rc = gcry_cipher_decrypt(h, text->data, text->size, NULL, 0);
-    if (rc == 0)
-        rc = gcry_cipher_checktag(h, text->tag, EMS_PGP_AEAD_TAG);
-    if (gcry_err_code(rc) == GPG_ERR_CHECKSUM)
-        return EMS_PGP_MODIFIED;
-    if (rc != 0)
-        return ems_fail(err, EMS_INTERNAL, "%s: %s", aead->name, gcry_strerror(rc));
-    return EMS_OK;
+    if (rc == EMS_OK)
+        rc = ems_pgp_aead_piece(h, aead, text->data, text->size, true, err);
+    return rc == EMS_OK ? ems_pgp_aead_check(h, aead, text->tag, err) : rc;
 }
 
 int ems_pgp_aead_encrypt(gcry_cipher_hd_t h, const struct ems_pgp_aead *aead,
@@ -116,12 +141,12 @@ int ems_pgp_aead_encrypt(gcry_cipher_hd_t h, const struct ems_pgp_aead *aead,
     gcry_error_t rc = aead_begin(h, aead, text);
 
     if (rc == 0)
+        rc = aead_last(h, aead);
+    if (rc == 0)
         rc = gcry_cipher_encrypt(h, text->data, text->size, NULL, 0);
     if (rc == 0)
         rc = gcry_cipher_gettag(h, text->tag, EMS_PGP_AEAD_TAG);
-    if (rc != 0)
-        return ems_fail(err, EMS_INTERNAL, "%s: %s", aead->name, gcry_strerror(rc));
-    return EMS_OK;
+    return report(rc, aead, err);
 }
 
 /* ---- session keys ---- */

@@ -58,6 +58,16 @@ int ems_pgp_aead_decrypt(gcry_cipher_hd_t, const struct ems_pgp_aead *,
 int ems_pgp_aead_encrypt(gcry_cipher_hd_t, const struct ems_pgp_aead *,
                          const struct ems_pgp_aead_text *, struct ems_error *);
 
+/* A text in pieces: begin (nonce and ad of the text are used), pieces in order, of which all but
+ * the last are of a multiple of 16 octets; the last one may be empty. The tag is then left to
+ * ems_pgp_aead_check: EMS_OK, EMS_PGP_MODIFIED (*err left alone), EMS_INTERNAL. */
+int ems_pgp_aead_begin(gcry_cipher_hd_t, const struct ems_pgp_aead *,
+                       const struct ems_pgp_aead_text *, struct ems_error *);
+int ems_pgp_aead_piece(gcry_cipher_hd_t, const struct ems_pgp_aead *, uint8_t *data, size_t size,
+                       bool last, struct ems_error *);
+int ems_pgp_aead_check(gcry_cipher_hd_t, const struct ems_pgp_aead *, const uint8_t *tag,
+                       struct ems_error *);
+
 /* ---- session keys ---- */
 
 /* A key that may open the container. Lives in secure memory, where its owner allocated it. */

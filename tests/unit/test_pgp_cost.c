@@ -205,15 +205,15 @@ static void test_chunks(void)
     put_noise(&noise, 9u << 20, 3);
     lit = make_literal(noise.data, noise.size, 'b', "", NEW_FORMAT);
     ems_buf_release(&noise);
-    for (unsigned octet = 10; octet <= 16; octet += 3) {
+    for (unsigned octet = 10; octet <= 21; octet += octet < 16 ? 3 : 5) {
         for (unsigned mode = 0; mode < 6; mode++) {
             bool draft = mode < 3;
             struct ems_buf message = {0}, body;
             uint8_t key[32] = "0123456789abcdef0123456789abcde";
             char name[64];
 
-            if (octet < 16 && mode % 3 != 1)
-                continue; /* small chunks: one mode is enough */
+            if ((octet != 16 && mode % 3 != 1) || (octet > 16 && !draft))
+                continue; /* one mode is enough; only packet 20 has chunks of 128 MiB */
             put_skesk_aead(&message, draft ? 5 : 6, 9, 2, 3, MAKER_PASS, key);
             body = make_aead(draft, 9, mode % 3 + 1, octet, key, &lit, false);
             put_packet(&message, draft ? 20 : 18, NEW_FORMAT, &body);

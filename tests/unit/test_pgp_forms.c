@@ -127,8 +127,8 @@ static void test_bad_derivations(void)
         {"\4saltsaltsaltsalt\1\0\20", 20, EMS_PGP_MALFORMED, "Argon2"},  /* no lanes */
         {"\4saltsaltsaltsalt\1\5\5", 20, EMS_PGP_MALFORMED, "Argon2"},   /* too little for them */
         {"\4saltsaltsaltsalt\1\1\377", 20, EMS_PGP_MALFORMED, "Argon2"}, /* 2^255 KiB */
-        {"\4saltsaltsaltsalt\1\1\26", 20, EMS_PGP_LIMIT, "time or memory"}, /* 2^22 KiB */
-        {"\4saltsaltsaltsalt\1\21\20", 20, EMS_PGP_LIMIT, "Argon2"},     /* 17 lanes */
+        {"\4saltsaltsaltsalt\1\1\26", 20, EMS_PGP_LIMIT, "time or memory"},   /* 2^22 KiB */
+        {"\4saltsaltsaltsalt\1\21\20", 20, EMS_PGP_LIMIT, "Argon2"},          /* 17 lanes */
         {"\4saltsaltsaltsalt\377\1\25", 20, EMS_PGP_LIMIT, "time or memory"}, /* 255 x 2 GiB */
     };
 
@@ -439,6 +439,95 @@ static void test_aead_large(void)
     ems_pgp_secrets_free(secrets);
 }
 
+/* Chunks of 8 and 128 MiB, larger than what is held in memory: messages shorter than one, of whole
+ * ones, longer; every mode; spans of every size; a wrong key before the right one. */
+static void test_aead_file(void)
+{
+    /* 8388597 makes a literal packet of exactly one chunk of 8 MiB. */
+    static const size_t sizes[] = {0, 1, 5, 6, 7, 262144, 8388596, 8388597, 8388598, 17 << 20};
+    struct ems_pgp_secrets *secrets = maker_secrets();
+    struct ems_buf noise = {0};
+
+    put_noise(&noise, 17 << 20, 3);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (unsigned octet = 17; octet <= 21; octet += 4) {
+            unsigned mode = 1 + (unsigned)i % 3;
+            struct ems_buf message = {0}, lit = literal(noise.data, sizes[i]), body, out = {0};
+            size_t chunk = ems_test_chunks[sizes[i] > 300 ? 4 + i % 4 : i % 8];
+            struct ems_pgp_options options = {.secrets = secrets};
+            uint8_t wrong[32] = {1}, key[32] = {2};
+            struct ems_error err = {0};
+
+            put_skesk4(&message, 9, 1, MAKER_PASS, 9, wrong);
+            put_skesk_aead(&message, 5, 9, 2, 3, MAKER_PASS, key);
+            body = make_aead(true, 9, mode, octet, key, &lit, i % 2 == 1);
+            put_packet(&message, 20, PARTIAL_512, &body);
+            ASSERT_CODE(ems_test_slurp(ems_pgp_open(ems_test_source_open(message.data, message.size,
+                                                                         chunk, 0, EMS_OK),
+                                                    &options, &err),
+                                       &out, &err),
+                        EMS_END);
+            CU_ASSERT(same(&out, noise.data, sizes[i]));
+            ems_buf_release(&message);
+            ems_buf_release(&lit);
+            ems_buf_release(&body);
+            ems_buf_release(&out);
+        }
+    }
+    ems_buf_release(&noise);
+    ems_pgp_secrets_free(secrets);
+}
+
+/* The same, damaged: a flipped byte lends nothing of its chunk; cut anywhere. */
+static void test_aead_file_damage(void)
+{
+    struct ems_pgp_secrets *secrets = maker_secrets();
+    struct ems_buf noise = {0}, small = {.size = 60}, message = {0}, lit, body;
+    uint8_t key[32] = {2};
+    size_t head, chunk = 8 << 20;
+
+    put_noise(&noise, 9 << 20, 3);
+    small.data = noise.data;
+    put_skesk_aead(&message, 5, 9, 2, 3, MAKER_PASS, key);
+    head = message.size;
+    lit = literal(noise.data, noise.size);
+    body = make_aead(true, 9, 2, 17, key, &lit, false);
+    put_packet(&message, 20, NEW_FORMAT, &body);
+    head += 6 + 4 + 15; /* headers of packet and container, nonce */
+    for (size_t i = 0; i < 5; i++) {
+        const size_t at[] = {head, head + chunk, head + chunk + 16, message.size - 17,
+                             message.size - 1};
+        struct ems_buf out = {0};
+
+        message.data[at[i]] ^= 1;
+        ASSERT_CODE(maker_read(&message, secrets, false, &out, NULL, NULL), EMS_PGP_MODIFIED);
+        CU_ASSERT_EQUAL(out.size, i < 2 ? 0 : chunk - 13); /* the header of the literal packet */
+        message.data[at[i]] ^= 1;
+        ems_buf_release(&out);
+    }
+    ems_buf_release(&lit);
+    ems_buf_release(&body);
+    lit = literal(small.data, small.size);
+    message.size = head - 6 - 4 - 15;
+    body = make_aead(true, 9, 2, 21, key, &lit, false);
+    put_packet(&message, 20, NEW_FORMAT, &body);
+    for (size_t n = 0; n < message.size; n++) {
+        struct ems_buf prefix = {.data = message.data, .size = n};
+        int rc;
+
+        ASSERT_CODE(maker_read(&prefix, secrets, false, NULL, NULL, NULL), EMS_PGP_TRUNCATED);
+        message.data[n] ^= 0x10;
+        rc = maker_read(&message, secrets, false, NULL, NULL, NULL);
+        message.data[n] ^= 0x10;
+        CU_ASSERT(rc != EMS_END && rc != EMS_INTERNAL);
+    }
+    ems_buf_release(&noise);
+    ems_buf_release(&lit);
+    ems_buf_release(&body);
+    ems_buf_release(&message);
+    ems_pgp_secrets_free(secrets);
+}
+
 /* ---- headers, probe, measure ---- */
 
 static void test_probe(void)
@@ -573,5 +662,7 @@ EMS_TESTS("pgp forms", {"ciphers", test_ciphers},
           {"derivations are remembered", test_remembered}, {"AEAD containers", test_aead},
           {"AEAD from spans of every size", test_aead_chunk_matrix},
           {"AEAD damage", test_aead_damage}, {"AEAD headers", test_aead_headers},
-          {"AEAD with large chunks and wrong keys", test_aead_large}, {"probe", test_probe},
+          {"AEAD with large chunks and wrong keys", test_aead_large},
+          {"AEAD with chunks larger than memory allows", test_aead_file},
+          {"damage in those", test_aead_file_damage}, {"probe", test_probe},
           {"measure", test_measure}, {"packet limits", test_packet_limits})
