@@ -14,7 +14,7 @@
 
 /* The curves of section 9.2 that are used with algorithm 18. */
 static const struct curve {
-    const char *name; /* libgcrypt's; NULL: Curve25519, done natively */
+    const char *name; /* libgcrypt's; NULL: a Montgomery curve, done natively */
     uint8_t field_size;
     uint8_t oid_size;
     uint8_t oid[10];
@@ -28,6 +28,7 @@ static const struct curve {
     {"brainpoolP512r1", 64, 9, {0x2b, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01, 0x0d}},
     {NULL, 32, 10, {0x2b, 0x06, 0x01, 0x04, 0x01, 0x97, 0x55, 0x01, 0x05, 0x01}},
     {NULL, 32, 3, {0x2b, 0x65, 0x6e}}, /* the same by its newer name (GnuPG version 5 keys) */
+    {NULL, 56, 3, {0x2b, 0x65, 0x6f}}, /* X448 (GnuPG version 5 keys) */
 };
 
 static const struct curve *find_curve(const struct ems_pgp_key *key)
@@ -71,28 +72,62 @@ static int multiply(int curve, const uint8_t *scalar, const uint8_t *point, size
     return grc == 0 && !is_zero(shared, size) ? EMS_OK : ems_pgp_pk_refuse(err);
 }
 
-/* Curve25519 as version 4 keys have it: the scalar is a number, the most significant octet first,
- * leading zeros gone; the point is native, usually behind an octet 0x40, which GnuPG 2.5.7
- * to 2.5.12 forget. */
-static int agree_25519(const struct ems_pgp_key *key, const uint8_t *point, size_t size,
-                       uint8_t *shared, struct ems_error *err)
+/* A point in native form, usually behind an octet 0x40, which GnuPG 2.5.7 to 2.5.12 forget on
+ * Curve25519, and which none has on X448. NULL if it has another size. */
+static const uint8_t *native_point(const uint8_t *point, size_t size, size_t native)
 {
-    uint8_t *scalar;
+    if (size == native + 1 && point[0] == 0x40)
+        return point + 1;
+    return size == native ? point : NULL;
+}
+
+/* The key's secret as a native scalar: with algorithm 18 it is a number, the most significant octet
+ * first, leading zeros gone; or `native`: octets as they are. */
+static void take_scalar(const struct ems_pgp_key *key, bool native, uint8_t *scalar, size_t size)
+{
+    const uint8_t *d = key->secret + key->parts[0].at;
     size_t n = key->parts[0].size;
+
+    memset(scalar, 0, size);
+    for (size_t i = 0; i < n; i++)
+        scalar[native ? size - n + i : i] = native ? d[i] : d[n - 1 - i];
+}
+
+/* Of X448 secrets both orders exist (GnuPG's is native): the right one leads to the public point.
+ */
+static bool is_native_448(const struct ems_pgp_key *key, uint8_t *scalar)
+{
+    static const uint8_t base[56] = {5};
+    const struct ems_pgp_field q = key->public[1];
+    const uint8_t *point = native_point(key->body + q.at, q.size, 56);
+    struct ems_error ignored = {0};
+    uint8_t made[56];
+
+    take_scalar(key, true, scalar, 56);
+    return point != NULL &&
+           multiply(GCRY_ECC_CURVE448, scalar, base, 56, made, &ignored) == EMS_OK &&
+           memcmp(made, point, 56) == 0;
+}
+
+/* The curves of RFC 7748 by their OIDs. */
+static int agree_montgomery(size_t native, const struct ems_pgp_key *key, const uint8_t *point,
+                            size_t size, uint8_t *shared, struct ems_error *err)
+{
+    int curve = native == 32 ? GCRY_ECC_CURVE25519 : GCRY_ECC_CURVE448;
+    bool as_is = false;
+    uint8_t *scalar;
     int rc;
 
-    if (size == 33 && point[0] == 0x40)
-        point++;
-    else if (size != 32)
+    point = native_point(point, size, native);
+    if (point == NULL || key->parts[0].size > native)
         return ems_pgp_pk_refuse(err);
-    if (n > 32)
-        return ems_pgp_pk_refuse(err);
-    scalar = gcry_calloc_secure(1, 32);
+    scalar = gcry_calloc_secure(1, native);
     if (scalar == NULL)
         return ems_fail_memory(err);
-    for (size_t i = 0; i < n; i++)
-        scalar[i] = key->secret[key->parts[0].at + n - 1 - i];
-    rc = multiply(GCRY_ECC_CURVE25519, scalar, point, 32, shared, err);
+    if (native == 56)
+        as_is = is_native_448(key, scalar);
+    take_scalar(key, as_is, scalar, native);
+    rc = multiply(curve, scalar, point, native, shared, err);
     gcry_free(scalar);
     return rc;
 }
@@ -221,7 +256,7 @@ int ems_pgp_pk_open_ecdh(const struct ems_pgp_pkesk *p, const struct ems_pgp_key
     kek = shared + 128;
     text = kek + EMS_PGP_KEY_MAX;
     if (curve->name == NULL)
-        rc = agree_25519(key, p->material + 2, point_size, shared, err);
+        rc = agree_montgomery(curve->field_size, key, p->material + 2, point_size, shared, err);
     else
         rc = agree_weierstrass(curve, key, p->material + 2, point_size, shared, err);
     if (rc == EMS_OK)

@@ -238,32 +238,40 @@ static void test_damaged_key_files(void)
 
 /* ---- hand-made: X25519, X448, versions 4, 5 and 6, every protection ---- */
 
+#define ECDH_448        118u /* here: algorithm 18 on X448, as GnuPG's version 5 keys have it */
+#define ECDH_448_NUMBER 218u /* the same, its secret a number */
+
 struct made_key {
-    unsigned version, algorithm; /* 25, 26, or 18 with the Curve25519 of version 4 */
+    unsigned version, algorithm; /* 25, 26, 18 with the Curve25519 of version 4, or the above */
     unsigned usage;              /* 0, 253, 254, 255, or a cipher (legacy) */
     unsigned s2k;
     struct ems_buf packet;
     uint8_t fingerprint[32], point[56];
 };
 
+static bool is_448(unsigned algorithm)
+{
+    return algorithm == 26 || algorithm > 100;
+}
+
 static size_t native_size(unsigned algorithm)
 {
-    return algorithm == 26 ? 56 : 32;
+    return is_448(algorithm) ? 56 : 32;
 }
 
 static void native_base(unsigned algorithm, const uint8_t *scalar, uint8_t *out)
 {
-    uint8_t base[56] = {algorithm == 26 ? 5 : 9};
+    uint8_t base[56] = {is_448(algorithm) ? 5 : 9};
 
-    MUST(gcry_ecc_mul_point(algorithm == 26 ? GCRY_ECC_CURVE448 : GCRY_ECC_CURVE25519, out, scalar,
-                            base));
+    MUST(gcry_ecc_mul_point(is_448(algorithm) ? GCRY_ECC_CURVE448 : GCRY_ECC_CURVE25519, out,
+                            scalar, base));
 }
 
 static void make_scalar(unsigned algorithm, uint8_t seed, uint8_t *scalar)
 {
     for (size_t i = 0; i < native_size(algorithm); i++)
         scalar[i] = (uint8_t)(i * 7 + seed);
-    if (algorithm == 26) {
+    if (is_448(algorithm)) {
         scalar[0] &= 0xfc;
         scalar[55] |= 0x80;
     } else {
@@ -273,6 +281,7 @@ static void make_scalar(unsigned algorithm, uint8_t seed, uint8_t *scalar)
 }
 
 static const uint8_t cv25519_oid[] = {10, 0x2b, 6, 1, 4, 1, 0x97, 0x55, 1, 5, 1};
+static const uint8_t x448_oid[] = {3, 0x2b, 0x65, 0x6f};
 static const uint8_t kdf_parameters[] = {3, 1, 8, 7}; /* SHA-256, AES128 */
 
 static void make_public(struct made_key *k, struct ems_buf *body)
@@ -291,12 +300,17 @@ static void make_public(struct made_key *k, struct ems_buf *body)
         put_octet(&material, 0x40);
         put(&material, k->point, n);
         put(&material, kdf_parameters, 4);
+    } else if (k->algorithm > 100) {
+        put(&material, x448_oid, sizeof x448_oid);
+        put_be(&material, 448, 2);
+        put(&material, k->point, n);
+        put(&material, kdf_parameters, 4);
     } else {
         put(&material, k->point, n);
     }
     put_octet(body, k->version);
     put_be(body, 1600000000, 4);
-    put_octet(body, k->algorithm);
+    put_octet(body, k->algorithm % 100);
     if (k->version > 4)
         put_be(body, material.size, 4);
     put(body, material.data, material.size);
@@ -393,11 +407,13 @@ static void make_key(struct made_key *k)
 
     make_public(k, &public);
     make_scalar(k->algorithm, 1, scalar);
-    if (k->algorithm == 18) { /* a number: the other way round */
-        put_be(&plain, 255, 2);
+    if (k->algorithm == 18 || k->algorithm == ECDH_448_NUMBER) { /* the other way round */
+        put_be(&plain, 8 * n, 2);
         for (size_t i = 0; i < n; i++)
             put_octet(&plain, scalar[n - 1 - i]);
     } else {
+        if (k->algorithm > 100)
+            put_be(&plain, 8 * n, 2);
         put(&plain, scalar, n);
     }
     put(&body, public.data, public.size);
@@ -440,7 +456,7 @@ static void put_pkesk(struct ems_buf *out, const struct made_key *k, unsigned ve
                       const uint8_t *session, const uint8_t *ephemeral, bool anonymous, bool bare)
 {
     size_t n = native_size(k->algorithm), fpr = k->version == 4 ? 20 : 32;
-    int curve = k->algorithm == 26 ? GCRY_ECC_CURVE448 : GCRY_ECC_CURVE25519;
+    int curve = is_448(k->algorithm) ? GCRY_ECC_CURVE448 : GCRY_ECC_CURVE25519;
     uint8_t scalar[56], point[56], shared[56] = {0}, kek[64];
     struct ems_buf body = {0}, material = {0}, padded = {0};
 
@@ -464,19 +480,20 @@ static void put_pkesk(struct ems_buf *out, const struct made_key *k, unsigned ve
             put(&body, k->fingerprint, fpr);
         }
     }
-    put_octet(&body, k->algorithm);
-    if (k->algorithm == 18) {
+    put_octet(&body, k->algorithm % 100);
+    if (k->algorithm % 100 == 18) {
         unsigned sum = 0;
 
         put(&material, "\0\0\0\1", 4);
         put(&material, shared, n);
-        put(&material, cv25519_oid, sizeof cv25519_oid);
+        put(&material, n == 56 ? x448_oid : cv25519_oid,
+            n == 56 ? sizeof x448_oid : sizeof cv25519_oid);
         put_octet(&material, 18);
         put(&material, kdf_parameters, 4);
         put(&material, "Anonymous Sender    ", 20);
         put(&material, k->fingerprint, k->version == 6 ? 32 : 20);
         gcry_md_hash_buffer(GCRY_MD_SHA256, kek, material.data, material.size);
-        put_be(&body, bare ? 256 : 263, 2);
+        put_be(&body, 8 * n + (bare ? 0 : 7), 2);
         if (!bare)
             put_octet(&body, 0x40);
         put(&body, point, n);
@@ -548,13 +565,14 @@ static int read_made(const struct made_key *k, const struct ems_buf *message, co
 
 static void test_made_keys(void)
 {
-    static const unsigned versions[] = {4, 5, 6}, algorithms[] = {18, 25, 26};
+    static const unsigned versions[] = {4, 5, 6},
+                          algorithms[] = {18, 25, 26, ECDH_448, ECDH_448_NUMBER};
     static const struct {
         unsigned usage, s2k;
     } protections[] = {{0, 0}, {254, 3}, {254, 0}, {255, 1}, {253, 3}, {253, 4}, {7, 0}};
 
     for (size_t v = 0; v < 3; v++) {
-        for (size_t a = 0; a < 3; a++) {
+        for (size_t a = 0; a < 5; a++) {
             for (size_t p = 0; p < 7; p++) {
                 struct made_key k = {.version = versions[v],
                                      .algorithm = algorithms[a],
