@@ -236,33 +236,33 @@ static int send_rows(PGconn *conn, const struct ems_schema_item *item, ems_tick_
     return rc;
 }
 
-/* "ALTER TABLE ONLY public.events ADD CONSTRAINT ..." on one line, as far as it fits. */
-static const char *head_of(const char *text, char *out, size_t size)
+/* What the server then says names the table, the constraint and the values. */
+static const char *words_of(enum ems_sql_shape shape)
 {
-    char line[100];
-    size_t used = 0;
-
-    for (; *text != '\0' && used + 1 < sizeof line; text++) {
-        bool blank = *text == ' ' || *text == '\n' || *text == '\t';
-
-        if (!blank || (used > 0 && line[used - 1] != ' '))
-            line[used++] = blank ? ' ' : *text;
+    switch (shape) {
+    case EMS_SQL_ADD_KEY:
+        return "a key cannot be made";
+    case EMS_SQL_CREATE_INDEX:
+        return "an index cannot be made";
+    case EMS_SQL_ADD_FOREIGN_KEY:
+        return "a foreign key cannot be made";
+    default:
+        return "the server refuses the schema";
     }
-    return ems_printable(line, used, out, size);
 }
 
 static int send_item(PGconn *conn, const struct ems_schema_item *item, ems_tick_fn *tick,
                      void *tick_context, struct ems_error *err)
 {
     PGresult *answer = NULL;
-    char head[100];
     int rc;
 
     if (item->shape == EMS_SQL_COPY)
         return send_rows(conn, item, tick, tick_context, err);
     rc = ems_pq_wait(conn, item->text, tick, tick_context, &answer, err);
     if (rc == EMS_OK && PQresultStatus(answer) != PGRES_COMMAND_OK)
-        rc = ems_pq_refused(conn, answer, err, "%s", head_of(item->text, head, sizeof head));
+        rc = ems_pq_refused(conn, answer, err, "%s (schema line %llu)", words_of(item->shape),
+                            (unsigned long long)item->line);
     PQclear(answer);
     return rc;
 }

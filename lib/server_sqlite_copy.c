@@ -189,26 +189,34 @@ static bool find_row(struct work *w, uint64_t n)
 
 /* ---- the COPY commands ---- */
 
-/* "COPY users, line 2, column admin: ...": the number behind the table's name, or 0; the words may
- * be translated. */
-static uint64_t row_number(const PGresult *answer)
+/* "COPY users, line 2, column admin: ...", one of the lines of the context, or NULL. */
+static const char *copy_context(const PGresult *answer)
 {
     const char *context = PQresultErrorField(answer, PG_DIAG_CONTEXT);
-    const char *comma = context != NULL ? strchr(context, ',') : NULL;
 
-    if (comma == NULL || strncmp(context, "COPY ", 5) != 0)
-        return 0;
-    return strtoull(comma + strcspn(comma, "0123456789"), NULL, 10);
+    while (context != NULL && strncmp(context, "COPY ", 5) != 0) {
+        const char *end = strchr(context, '\n');
+
+        context = end != NULL ? end + 1 : NULL;
+    }
+    return context;
 }
 
+/* The number is behind the table's name; the words may be translated. */
 static int fail_copy(struct work *w, const PGresult *answer, struct ems_error *err)
 {
-    uint64_t number = row_number(answer);
-    char where[120];
+    const char *context = copy_context(answer);
+    const char *comma = context != NULL ? strchr(context, ',') : NULL;
+    const char *column = comma != NULL ? strstr(comma, ", column ") : NULL;
+    uint64_t number = comma != NULL ? strtoull(comma + strcspn(comma, "0123456789"), NULL, 10) : 0;
+    char where[120], name[80] = "";
 
+    if (column != NULL)
+        ems_printable(column, strcspn(column, ":\n"), name, sizeof name);
     if (number > 0 && find_row(w, w->settled + number))
-        return ems_pq_refused(w->copy->conn, answer, err, "%s", place(w, where, sizeof where));
-    return ems_pq_refused(w->copy->conn, answer, err, "table %s", w->table->name);
+        return ems_pq_refused(w->copy->conn, answer, err, "%s%s", place(w, where, sizeof where),
+                              name);
+    return ems_pq_refused(w->copy->conn, answer, err, "table %s%s", w->table->name, name);
 }
 
 static int begin_command(struct work *w, struct ems_error *err)
