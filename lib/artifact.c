@@ -111,7 +111,7 @@ static void fail_cut_set(struct ems_artifact *a, const struct ems_error *failure
 {
     const struct ems_part_set *set = a->set;
     const struct ems_part *last = &set->parts[set->count - 1];
-    char suffix[EMS_SUFFIX_MAX] = "", next[600];
+    char *next = NULL;
     struct ems_finding *f;
 
     a->verdict = EMS_VERDICT_INCOMPLETE;
@@ -121,13 +121,12 @@ static void fail_cut_set(struct ems_artifact *a, const struct ems_error *failure
                              last->size, NULL, "%s is cut: %s", last->name, failure->text);
     } else {
         a->error = EMS_PART_MISSING;
-        ems_suffix_text(set->alphabet, set->widening, set->width, last->rank + 1, suffix);
-        snprintf(next, sizeof next, "%s.part-%s", set->name, suffix);
-        f = ems_findings_add(findings, a->error, EMS_SEVERITY_ERROR, a->name,
-                             suffix[0] != '\0' ? next : NULL, EMS_NOWHERE,
+        next = ems_part_set_name(set, last->rank + 1);
+        f = ems_findings_add(findings, a->error, EMS_SEVERITY_ERROR, a->name, next, EMS_NOWHERE,
                              "Upload the parts that follow the last one that is here.",
                              "%s is missing, and perhaps more after it: %s",
-                             suffix[0] != '\0' ? next : "the next part", failure->text);
+                             next != NULL ? next : "the next part", failure->text);
+        free(next);
     }
     if (f != NULL)
         f->resend = true;
@@ -144,6 +143,7 @@ void ems_artifact_fail(struct ems_artifact *a, const struct ems_error *failure,
     char where[400] = "";
 
     a->error = code;
+    a->failed_at = failure->origin;
     a->verdict = ems_verdict_of(code);
     if (set != NULL)
         part = ems_parts_locate(set, failure->origin, &offset);
@@ -481,7 +481,8 @@ int ems_artifact_check(struct ems_artifact *a, const struct ems_part_set *set,
     double start = now();
     int rc = EMS_OK;
 
-    *a = (struct ems_artifact){.verdict = EMS_VERDICT_UNCHECKED, .set = set};
+    *a = (struct ems_artifact){
+        .verdict = EMS_VERDICT_UNCHECKED, .set = set, .failed_at = EMS_NOWHERE};
     a->name = strdup(set != NULL ? set->name : name);
     if (a->name != NULL)
         a->kind = ems_kind_of_name(a->name);

@@ -46,6 +46,7 @@ struct ems_artifact {
     int error; /* code of the failure that ended it, EMS_OK if none */
     uint64_t bytes_in, bytes_out;
     const struct ems_part_set *set; /* borrowed; NULL for standard input */
+    uint64_t failed_at; /* byte of the assembled bytes that the failure points at, or EMS_NOWHERE */
     bool encrypted, gzipped, is_sql;
     bool in_manifest;   /* all of its bytes are as the manifest says */
     bool for_recipient; /* encrypted to the key asked for, and readable with no other */
@@ -102,6 +103,9 @@ struct ems_check_options {
     /* Sees every event of a dump; may be NULL. A code other than EMS_OK ends the check with it. */
     int (*watch)(void *context, const struct ems_sql_event *, struct ems_error *);
     void *watch_context;
+    /* The artifact is read again from its start, with another copy of a part: what watch has seen
+     * does not count. May be NULL. */
+    void (*watch_again)(void *watch_context);
 };
 
 /* What a name says: "customer_db_export.sql.gz.gpg" is EMS_KIND_PG_DUMP. */
@@ -122,6 +126,15 @@ int ems_artifact_check(struct ems_artifact *, const struct ems_part_set *set,
                        const struct ems_check_options *, struct ems_findings *);
 
 /*
+ * The same for a set some of whose parts lie here in copies that differ (set->others): if it does
+ * not prove right as it is, other choices of them are tried, a few, each a reading of its own. The
+ * choice that proves right is left in the set, with a note; without one, the set and the verdict
+ * are those of the first reading. Sets without copies are read once.
+ */
+int ems_artifact_prove(struct ems_artifact *, struct ems_part_set *,
+                       const struct ems_check_options *, struct ems_findings *);
+
+/*
  * A failure of this artifact as a finding: the part and offset that its origin points at, the
  * verdict, and whether the customer must send something again.
  */
@@ -130,6 +143,15 @@ void ems_artifact_fail(struct ems_artifact *, const struct ems_error *, struct e
 /* The same for the outcome of pulling a chain's content oneself (ems-decrypt): facts to artifact.
  */
 void ems_artifact_take_chain(struct ems_artifact *, const struct ems_chain *);
+
+/*
+ * For tools that read a set by themselves over ems_digest_open: compare with the manifest what was
+ * hashed, and what was not read yet. Findings from `first` on are about this reading. Verdict as
+ * ems_artifact_check has it. False if the artifact is not good (or when out of memory, noted in
+ * findings).
+ */
+bool ems_artifact_match_read(struct ems_artifact *, struct ems_manifest *,
+                             struct ems_set_digests *, size_t first, struct ems_findings *);
 
 /* Copies the scanner's facts, so that they outlive it. EMS_OK or EMS_NO_MEMORY. */
 int ems_artifact_take_facts(struct ems_artifact *, const struct ems_sqlscan *, struct ems_error *);

@@ -2,6 +2,7 @@
 #include "artifact_manifest.h"
 
 #include "bytes.h"
+#include "manifest_store.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -59,12 +60,33 @@ static void settle_findings(const struct ems_artifact *a, const struct ems_manif
     }
 }
 
+/* A size that is wrong was told by the resolver, if it could see that: once is enough. Findings from
+ * `from` on are in the order of the parts. */
+static void drop_repeated(const struct ems_part_set *set, struct ems_findings *findings,
+                          size_t from)
+{
+    size_t i = from;
+
+    for (size_t k = 0; k < set->count && i < findings->count; k++) {
+        const struct ems_part *part = &set->parts[k];
+
+        if (findings->items[i].part == NULL || strcmp(findings->items[i].part, part->name) != 0)
+            continue;
+        if (findings->items[i].code == EMS_MANIFEST_SIZE &&
+            (part->status == EMS_PART_IS_EMPTY || part->status == EMS_PART_IS_TRUNCATED ||
+             part->status == EMS_PART_IS_FOREIGN))
+            ems_findings_remove(findings, i, 1);
+        else
+            i++;
+    }
+}
+
 int ems_artifact_match(struct ems_artifact *a, struct ems_set_digests *digests,
                        const struct ems_check_options *o, size_t first,
                        struct ems_findings *findings)
 {
     struct ems_manifest_verdict v;
-    size_t decoded;
+    size_t decoded, missing;
     int rc = EMS_OK;
 
     if (!all_done(a->set, digests) && ems_code_exit(a->error) != 75)
@@ -74,7 +96,13 @@ int ems_artifact_match(struct ems_artifact *a, struct ems_set_digests *digests,
         rc = ems_manifest_match_set(o->manifest, a->set, digests, &v, findings);
     if (rc != EMS_OK)
         return rc;
+    drop_repeated(a->set, findings, decoded);
     settle_findings(a, &v, findings, first, decoded);
+    missing = ems_manifest_match_tail(o->manifest, a->set, findings);
+    if (missing > 0 && a->error == EMS_OK) {
+        a->verdict = EMS_VERDICT_INCOMPLETE;
+        a->error = EMS_MANIFEST_MISSING;
+    }
     a->in_manifest = v.whole;
     if (v.bad > 0 && a->verdict != EMS_VERDICT_UNDECRYPTABLE) {
         a->verdict = EMS_VERDICT_DAMAGED;
@@ -83,6 +111,17 @@ int ems_artifact_match(struct ems_artifact *a, struct ems_set_digests *digests,
         a->verdict = EMS_VERDICT_VERIFIED; /* a plain file has no other layer */
     }
     return EMS_OK;
+}
+
+bool ems_artifact_match_read(struct ems_artifact *a, struct ems_manifest *m,
+                             struct ems_set_digests *digests, size_t first,
+                             struct ems_findings *findings)
+{
+    const struct ems_check_options options = {.manifest = m};
+
+    if (ems_artifact_match(a, digests, &options, first, findings) != EMS_OK)
+        findings->out_of_memory = true;
+    return !findings->out_of_memory && a->error == EMS_OK;
 }
 
 static bool is_copy(const char *name)

@@ -83,6 +83,59 @@ void ems_findings_move(struct ems_findings *to, struct ems_findings *from)
     ems_findings_release(from);
 }
 
+void ems_findings_reword(struct ems_findings *list, size_t index, enum ems_severity severity,
+                         const char *advice, const char *message_fmt, ...)
+{
+    struct ems_finding *f = &list->items[index];
+    char message[1024], shown[1200], *new_message, *new_advice = NULL;
+    va_list args;
+
+    va_start(args, message_fmt);
+    vsnprintf(message, sizeof message, message_fmt, args);
+    va_end(args);
+    new_message = strdup(ems_printable_text(message, strlen(message), shown, sizeof shown));
+    if (new_message == NULL ||
+        !copy_advice(advice != NULL ? advice : ems_code_advice(f->code), &new_advice)) {
+        free(new_message);
+        list->out_of_memory = true;
+        return;
+    }
+    free(f->message);
+    free(f->advice);
+    f->message = new_message;
+    f->advice = new_advice;
+    f->severity = severity;
+    f->resend = false;
+}
+
+void ems_findings_remove(struct ems_findings *list, size_t index, size_t count)
+{
+    if (count == 0)
+        return;
+    for (size_t i = index; i < index + count; i++)
+        finding_release(&list->items[i]);
+    memmove(list->items + index, list->items + index + count,
+            (list->count - index - count) * sizeof *list->items);
+    list->count -= count;
+}
+
+bool ems_findings_split(struct ems_findings *from, size_t index, struct ems_findings *rest)
+{
+    size_t moved = from->count - index;
+
+    *rest = (struct ems_findings){.items = malloc((moved + 1) * sizeof *rest->items),
+                                  .capacity = moved + 1};
+    if (rest->items == NULL) {
+        *rest = (struct ems_findings){0};
+        from->out_of_memory = true;
+        return false;
+    }
+    for (; rest->count < moved; rest->count++)
+        rest->items[rest->count] = from->items[index + rest->count];
+    from->count = index;
+    return true;
+}
+
 int ems_findings_exit(const struct ems_findings *list)
 {
     int status = list->out_of_memory ? ems_code_exit(EMS_NO_MEMORY) : 0;

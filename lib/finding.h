@@ -38,6 +38,15 @@ struct ems_finding *ems_findings_add(struct ems_findings *, int code, enum ems_s
 
 /* Appends all of `from` and leaves that empty. */
 void ems_findings_move(struct ems_findings *to, struct ems_findings *from);
+/* Take those from `index` on out of the list: `rest` is filled with them. False when out of memory
+ * (noted in `from`): then nothing was moved. */
+bool ems_findings_split(struct ems_findings *from, size_t index, struct ems_findings *rest);
+/* Something has been found out since: other severity, advice (as above) and message, nothing more to
+ * be sent again. `index` is one of the list. */
+void ems_findings_reword(struct ems_findings *, size_t index, enum ems_severity, const char *advice,
+                         const char *message_fmt, ...) __attribute__((format(printf, 5, 6)));
+/* Take out `count` findings from `index` on. */
+void ems_findings_remove(struct ems_findings *, size_t index, size_t count);
 
 /* The exit status that these findings ask for: the worst of those with severity error. */
 int ems_findings_exit(const struct ems_findings *);

@@ -115,7 +115,13 @@ size_t ems_manifest_part_stem(const char *name)
 
     for (const char *p = name; (p = strstr(p, ".part-")) != NULL; p++)
         at = p;
-    return at != NULL && at[strlen(".part-")] != '\0' ? (size_t)(at - name) : 0;
+    if (at != NULL && at[strlen(".part-")] != '\0')
+        return (size_t)(at - name);
+    /* 7-Zip's volumes: X.001 to X.999 */
+    at = strrchr(name, '.');
+    if (at != NULL && at > name && strlen(at) == 4 && strspn(at + 1, "0123456789") == 3)
+        return (size_t)(at - name);
+    return 0;
 }
 
 /* ---- the table of names ---- */

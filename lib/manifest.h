@@ -190,6 +190,16 @@ int ems_manifest_write(struct ems_manifest *, struct ems_sink *, struct ems_erro
 bool ems_manifest_match(struct ems_manifest *, const char *artifact, const char *name,
                         uint64_t size, const struct ems_sha256 *, struct ems_findings *);
 
+/*
+ * Where copies of a part differ (ems_part_set.others) and the manifest's checksum, or its size,
+ * speaks for one of them, that one becomes the part, and the finding about it a note. Reads only
+ * such copies. Before anything of the upload is read. options may be NULL. EMS_OK, EMS_NO_MEMORY,
+ * or the tick's code.
+ */
+int ems_manifest_settle(const struct ems_manifest *, struct ems_upload *,
+                        const struct ems_digest_options *, struct ems_findings *,
+                        struct ems_error *);
+
 /* What ems_manifest_match_set found of a set. */
 struct ems_manifest_verdict {
     size_t listed; /* files of it (or their assembled bytes) that the manifest lists */

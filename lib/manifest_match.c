@@ -212,28 +212,62 @@ static bool owner_of(const struct ems_manifest_entry *e, char owner[EMS_MANIFEST
     return true;
 }
 
-size_t ems_manifest_match_end(struct ems_manifest *m, struct ems_findings *findings)
+/* Entries that nothing was compared with; of one artifact, or (NULL) of all. */
+static size_t report_missing(struct ems_manifest *m, const char *artifact,
+                             struct ems_findings *findings)
 {
     size_t missing = 0;
 
     for (size_t i = 0; i < m->entry_count; i++) {
-        const struct ems_manifest_entry *e = &m->entries[i], *whole = NULL;
+        struct ems_manifest_entry *e = &m->entries[i];
+        const struct ems_manifest_entry *whole = NULL;
         char owner[EMS_MANIFEST_NAME_MAX + 1];
-        bool is_part = owner_of(e, owner);
+        bool is_part;
 
         /* What has parts leaves it to them to be missed; a part is not missed if the whole was
          * compared, as a file or because all its parts are here. */
+        if (e->state != EMS_MANIFEST_UNSEEN || e->parts > 0 || ems_manifest_is_name(e->name))
+            continue;
+        is_part = owner_of(e, owner);
         if (is_part)
             whole = ems_manifest_find(m, owner);
-        if (e->state != EMS_MANIFEST_UNSEEN || e->parts > 0 || ems_manifest_is_name(e->name) ||
-            (whole != NULL && whole->state != EMS_MANIFEST_UNSEEN))
+        if ((whole != NULL && whole->state != EMS_MANIFEST_UNSEEN) ||
+            (artifact != NULL && (!is_part || strcmp(owner, artifact) != 0)))
             continue;
         missing++;
+        e->state = EMS_MANIFEST_BAD; /* said once */
         to_resend(ems_findings_add(findings, EMS_MANIFEST_MISSING, EMS_SEVERITY_ERROR,
                                    is_part ? owner : e->name, e->name, EMS_NOWHERE, NULL,
                                    "%s is in the manifest, but not here", e->name));
     }
     return missing;
+}
+
+size_t ems_manifest_match_end(struct ems_manifest *m, struct ems_findings *findings)
+{
+    return report_missing(m, NULL, findings);
+}
+
+size_t ems_manifest_match_tail(struct ems_manifest *m, const struct ems_part_set *set,
+                               struct ems_findings *findings)
+{
+    const struct ems_manifest_entry *whole = ems_manifest_find(m, set->name);
+    size_t listed = 0;
+
+    for (size_t i = 0; i < set->count && set->split; i++) {
+        struct ems_manifest_entry *e = ems_manifest_find(m, set->parts[i].name);
+
+        if (e == NULL)
+            continue;
+        listed++;
+        if (set->parts[i].path == NULL)
+            e->state = EMS_MANIFEST_BAD; /* the resolver has told that it is missing */
+    }
+    /* All of them are accounted for: no need to look through the whole manifest. */
+    if (!set->split || (whole != NULL && (whole->parts == listed ||
+                                          whole->state == EMS_MANIFEST_GOOD)))
+        return 0;
+    return report_missing(m, set->name, findings);
 }
 
 /* ---- a directory ---- */
@@ -294,7 +328,8 @@ static void take_over_findings(const struct ems_manifest *m, const struct ems_fi
     for (size_t i = 0; i < from->count; i++) {
         const struct ems_finding *f = &from->items[i], *copy;
 
-        if (f->part != NULL && ems_manifest_find(m, f->part) != NULL)
+        if (f->part != NULL && ems_manifest_find(m, f->part) != NULL &&
+            !(f->code == EMS_PART_CONFLICT && f->severity == EMS_SEVERITY_NOTE))
             continue;
         copy = ems_findings_add(to, f->code, f->severity, f->artifact, f->part, f->offset,
                                 f->advice, "%s", f->message);
@@ -358,6 +393,8 @@ int ems_manifest_verify_directory(const char *directory, const struct ems_manife
                       directory);
     else
         rc = ems_manifest_read(&m, ems_parts_open(set, err), set->name, findings, err);
+    if (rc == EMS_OK)
+        rc = ems_manifest_settle(m, &upload, o != NULL ? &o->digest : NULL, &resolved, err);
     if (rc == EMS_OK)
         rc = ems_manifest_verify_upload(m, &upload, &resolved, o, verdicts, findings, err);
     ems_manifest_free(m);

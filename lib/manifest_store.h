@@ -35,8 +35,14 @@ bool ems_manifest_base_name(const char *path, size_t size, const char **base, si
 struct ems_manifest_entry *ems_manifest_entry_get(struct ems_manifest *, const char *name,
                                                   size_t size, bool *fresh);
 
-/* ".part-" suffix of a name: the length of what is before it, or 0. */
+/* Of a name that ends in a ".part-" suffix or a volume's number: the length of what is before it; of
+ * others 0. */
 size_t ems_manifest_part_stem(const char *name);
+
+/* Of a split set that was matched: parts that are listed, and that not even the resolver has missed
+ * (EMS_MANIFEST_MISSING). What it has missed is not said again at the end. Returns how many. */
+size_t ems_manifest_match_tail(struct ems_manifest *, const struct ems_part_set *,
+                               struct ems_findings *);
 
 /* Fill in the entries' `parts`, after the last entry was added. */
 void ems_manifest_count_parts(struct ems_manifest *);

@@ -282,11 +282,10 @@ static int take_unfinished(struct ems_part_build *b, struct ems_error *err)
     return EMS_OK;
 }
 
-/* Offsets, the sum, and whether anything is left to complain about. */
-static void settle(struct ems_part_set *set)
+void ems_part_set_settle(struct ems_part_set *set)
 {
     set->size = 0;
-    set->whole = set->count > 0;
+    set->whole = set->count > 0 && !set->refused;
     for (size_t i = 0; i < set->count; i++) {
         struct ems_part *part = &set->parts[i];
 
@@ -332,18 +331,19 @@ static int judge(struct ems_part_build *b, struct ems_error *err)
     struct ems_part_set *set = b->set;
     int rc;
 
-    settle(set);
+    ems_part_set_settle(set);
     if (set->expected == 0 && b->count > 0)
         ems_part_walk(b);
     else if (set->expected > 0 && set->part_size == 0 && set->split)
         ems_part_sizes_suspect(b);
-    settle(set);
+    ems_part_set_settle(set);
     rc = add_tail(b, err);
     if (rc == EMS_OK)
         rc = take_unfinished(b, err);
-    settle(set);
+    ems_part_set_settle(set);
     find_end_of_names(b);
-    set->whole &= !b->out_of_names && b->other_size == 0;
+    set->refused = b->out_of_names || b->other_size > 0;
+    ems_part_set_settle(set);
     return rc;
 }
 
@@ -440,7 +440,7 @@ int ems_part_build_whole(struct ems_part_build *b, struct ems_error *err)
         (set->parts[0].status == EMS_PART_IS_FOREIGN && ems_part_is_plausible(b->files)))
         set->parts[0].status = EMS_PART_IS_OK;
     rc = take_unfinished(b, err);
-    settle(set);
+    ems_part_set_settle(set);
     if (rc == EMS_OK)
         ems_part_report_set(b);
     return rc;

@@ -5,6 +5,7 @@
 #ifndef EMS_PART_SET_H
 #define EMS_PART_SET_H
 
+#include "part_copies.h"
 #include "part_files.h"
 #include "parts.h"
 
@@ -40,10 +41,13 @@ int ems_part_build_whole(struct ems_part_build *, struct ems_error *);
 /* Append stand-ins for the ranks from `next` up to, not including, `until`; ends early where the
  * scheme has no more names. */
 int ems_part_add_missing(struct ems_part_set *, uint64_t next, uint64_t until, struct ems_error *);
+/* Its strings; then it is empty. */
+void ems_part_release(struct ems_part *);
 /* Append the file as the part of its rank. */
 int ems_part_add_file(struct ems_part_build *, const struct ems_part_file *, enum ems_part_status,
                       unsigned copies, struct ems_error *);
-/* Append the right one of files[0..n), which are all for one rank. */
+/* Append the right one of files[0..n), which are all for one rank; what could be right as well goes
+ * to the set's others. */
 int ems_part_take_rank(struct ems_part_build *, struct ems_part_file *files, size_t n,
                        struct ems_error *);
 

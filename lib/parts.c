@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_DIFFERENCES 8u /* parts that differ between places and are named one by one */
+
 /* By artifact; whole files, then parts; finished, then unfinished. */
 static int compare_files(const void *a, const void *b)
 {
@@ -25,14 +27,22 @@ static int compare_files(const void *a, const void *b)
     return x->unfinished - y->unfinished;
 }
 
+void ems_part_release(struct ems_part *part)
+{
+    free(part->name);
+    free(part->file);
+    free(part->path);
+    *part = (struct ems_part){0};
+}
+
 static void release_set(struct ems_part_set *set)
 {
-    for (size_t i = 0; i < set->count; i++) {
-        free(set->parts[i].name);
-        free(set->parts[i].file);
-        free(set->parts[i].path);
-    }
+    for (size_t i = 0; i < set->count; i++)
+        ems_part_release(&set->parts[i]);
+    for (size_t i = 0; i < set->other_count; i++)
+        ems_part_release(&set->others[i]);
     free(set->parts);
+    free(set->others);
     free(set->name);
     *set = (struct ems_part_set){0};
 }
@@ -69,23 +79,9 @@ static int try(struct attempt *a, struct ems_part_file *files, size_t count, str
 static int keep(struct ems_upload *upload, struct attempt *a, struct ems_findings *findings,
                 struct ems_error *err)
 {
-    struct ems_findings *mine = &a->findings;
-    size_t need = findings->count + mine->count;
-
-    findings->out_of_memory |= mine->out_of_memory;
-    if (need > findings->capacity) {
-        size_t capacity = need + 16;
-        struct ems_finding *items = realloc(findings->items, capacity * sizeof *items);
-
-        if (items == NULL)
-            return ems_fail_memory(err);
-        findings->items = items;
-        findings->capacity = capacity;
-    }
-    if (mine->count > 0)
-        memcpy(findings->items + findings->count, mine->items, mine->count * sizeof *mine->items);
-    findings->count = need;
-    mine->count = 0;
+    ems_findings_move(findings, &a->findings);
+    if (findings->out_of_memory)
+        return ems_fail_memory(err);
     upload->sets[upload->count++] = a->set;
     a->set = (struct ems_part_set){0};
     return EMS_OK;
@@ -117,6 +113,28 @@ static int try_place(struct attempt *a, const struct ems_part_file *files, size_
     return rc;
 }
 
+/* Two places hold a whole set each, of one size, and some parts differ. The last place's are used,
+ * the others are at hand in case that they do not prove right. Where nearly all differ, one is a new
+ * encryption: that is one thing to say. */
+static void tell_differences(struct attempt *a)
+{
+    struct ems_findings *f = &a->findings;
+    size_t ranks = 0;
+
+    for (size_t i = 0; i < a->set.other_count; i++)
+        ranks += i == 0 || a->set.others[i].rank != a->set.others[i - 1].rank;
+    if (ranks <= MAX_DIFFERENCES)
+        return;
+    for (size_t i = f->count; i > 0; i--)
+        if (f->items[i - 1].code == EMS_PART_CONFLICT)
+            ems_findings_remove(f, i - 1, 1);
+    ems_findings_add(f, EMS_PART_CONFLICT, EMS_SEVERITY_WARNING, a->set.name, NULL, EMS_NOWHERE,
+                     "If the result is wrong, try each place by itself.",
+                     "%zu parts of %s lie in several places and differ: those that were sent last "
+                     "are used",
+                     ranks, a->set.name);
+}
+
 /* Use the set of one place instead, and say so. */
 static void prefer(struct attempt *a, struct attempt *alone, const char *which)
 {
@@ -131,10 +149,9 @@ static void prefer(struct attempt *a, struct attempt *alone, const char *which)
 }
 
 /*
- * Parts from several places. They are merged, unless that gives nothing whole or must choose
- * between files that differ, and the last place holds a whole set of its own. A new encryption of
- * the same data shares no byte with the old one: where the beginnings state different lengths,
- * there are two uploads, which are never mixed.
+ * Parts from several places. They are merged, unless that gives nothing whole and the last place
+ * holds a whole set of its own. A new encryption of the same data shares no byte with the old one:
+ * where the beginnings state different lengths, there are two uploads, which are never mixed.
  */
 static int try_parts(struct attempt *a, struct ems_part_file *files, size_t count,
                      struct ems_error *err)
@@ -151,7 +168,9 @@ static int try_parts(struct attempt *a, struct ems_part_file *files, size_t coun
     if (rc != EMS_OK || first == last || (a->set.whole && !has_conflict(a)))
         return rc;
     rc = try_place(&alone, files, count, last, err);
-    if (rc == EMS_OK && alone.set.whole) {
+    if (rc == EMS_OK && alone.set.whole && a->set.whole && a->set.size == alone.set.size) {
+        tell_differences(a);
+    } else if (rc == EMS_OK && alone.set.whole) {
         prefer(a, &alone, "last");
     } else if (rc == EMS_OK && alone.set.expected > 0 && a->set.expected > 0) {
         mixed = alone.set.expected != a->set.expected;
@@ -166,6 +185,7 @@ static int try_parts(struct attempt *a, struct ems_part_file *files, size_t coun
                              "the places hold parts of two uploads of %s, none of them whole; they "
                              "are not mixed",
                              a->set.name);
+            a->set.refused = true;
             a->set.whole = a->set.proven = false;
         }
     }

@@ -15,7 +15,7 @@
  * Several files may stand for one part: downloads made twice, a re-sent part in a second directory.
  * Size, content and framing say which one is right; equal copies count once; files that differ and
  * could both be right are a conflict if they lie in one place, and the later place wins otherwise
- * (with a warning: only decryption proves it).
+ * (with a warning: only a manifest or decryption proves it).
  */
 #ifndef EMS_PARTS_H
 #define EMS_PARTS_H
@@ -103,8 +103,14 @@ struct ems_part_set {
     size_t count;
     bool whole;     /* nothing is missing, cut or left over, as far as can be told */
     bool proven;    /* whole, and the framing ends at the last byte; otherwise only plausible */
+    bool refused;   /* never whole: two splits lie together, or split ran out of names */
     bool tail_open; /* whole as it seems, but the last part is full and nothing proves the end */
     const struct ems_part_watch *watch; /* borrowed; NULL: nobody watches */
+    /* Files that could as well be the part of their rank, but hold other bytes; by rank. What
+     * proves right is used in the end (artifact.h, ems_artifact_prove; manifest.h,
+     * ems_manifest_settle). */
+    struct ems_part *others;
+    size_t other_count;
 };
 
 /* Everything that a list of paths stands for. */
@@ -144,6 +150,10 @@ bool ems_suffix_rank(enum ems_part_alphabet, bool widening, unsigned width, cons
                      uint64_t *rank);
 bool ems_suffix_text(enum ems_part_alphabet, bool widening, unsigned width, uint64_t rank,
                      char *out);
+
+/* What the part of this rank is called, as its scheme has it ("X.part-ab", "X.002"). The caller
+ * frees it; NULL if the scheme has no such name, or when out of memory. */
+char *ems_part_set_name(const struct ems_part_set *, uint64_t rank);
 
 /* "ok", "missing", ... for JSON. */
 const char *ems_part_status_name(enum ems_part_status);

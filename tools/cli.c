@@ -475,8 +475,9 @@ bool cli_resolve(struct cli *cli, struct ems_upload *upload)
     return false;
 }
 
-void cli_load_manifest(struct cli *cli, const struct ems_upload *upload)
+void cli_load_manifest(struct cli *cli, struct ems_upload *upload)
 {
+    const struct ems_digest_options digest = {.tick = cli_tick, .tick_context = cli};
     const struct ems_part_set *set = ems_manifest_of_upload(upload);
     struct ems_error err = {0};
 
@@ -486,6 +487,32 @@ void cli_load_manifest(struct cli *cli, const struct ems_upload *upload)
                           &cli->report.findings, &err) != EMS_OK)
         ems_findings_add(&cli->report.findings, err.code, EMS_SEVERITY_ERROR, set->name, set->name,
                          EMS_NOWHERE, NULL, "%s", err.text);
+    else if (ems_manifest_settle(cli->manifest, upload, &digest, &cli->report.findings, &err) !=
+             EMS_OK)
+        cli_fail(cli, &err);
+}
+
+struct ems_part_set *cli_one_artifact(struct cli *cli, struct ems_upload *upload, const char *verb,
+                                      int *status)
+{
+    struct ems_part_set *only = NULL;
+    size_t count = 0;
+
+    *status = 0;
+    if (!cli_resolve(cli, upload))
+        return NULL;
+    for (size_t i = 0; i < upload->count; i++) {
+        if (ems_manifest_is_name(upload->sets[i].name) && upload->count > 1)
+            continue;
+        only = &upload->sets[i];
+        count++;
+    }
+    if (count > 1 || (count == 0 && cli->report.findings.count == 0))
+        *status = cli_usage(cli, "%zu artifacts are named: %s one at a time", count, verb);
+    if (count != 1)
+        return NULL;
+    cli_load_manifest(cli, upload);
+    return only;
 }
 
 void cli_end_manifest(struct cli *cli)

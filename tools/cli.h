@@ -92,8 +92,17 @@ void cli_fail(struct cli *, const struct ems_error *);
 bool cli_resolve(struct cli *, struct ems_upload *);
 
 /* If the upload has a manifest: read it, so that cli_check_options has every artifact compared with
- * it. What is wrong with the manifest is a finding. */
-void cli_load_manifest(struct cli *, const struct ems_upload *);
+ * it, and let it choose between copies of parts that differ. What is wrong with the manifest is a
+ * finding. */
+void cli_load_manifest(struct cli *, struct ems_upload *);
+
+/*
+ * For tools that work on one artifact: resolve the paths, read the manifest that lies beside it, and
+ * find the set. NULL: there is nothing to do; *status is 0 if a finding says why, or the status to
+ * end with after a message. `verb` is for that message: "join".
+ */
+struct ems_part_set *cli_one_artifact(struct cli *, struct ems_upload *, const char *verb,
+                                      int *status);
 
 /* After all artifacts: what the manifest lists and nobody brought is a finding. */
 void cli_end_manifest(struct cli *);

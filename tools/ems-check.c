@@ -12,18 +12,22 @@ static const struct cli_tool tool = {
     .max_paths = -1,
 };
 
-static bool check_one(struct cli *cli, const struct ems_part_set *set, struct ems_source *stream,
+/* A set, or a stream of this name. */
+static bool check_one(struct cli *cli, struct ems_part_set *set, struct ems_source *stream,
                       const char *name)
 {
     struct ems_artifact *artifact = ems_report_add(&cli->report);
     struct ems_check_options options = cli_check_options(cli);
+    struct ems_findings *findings = &cli->report.findings;
+    int rc = EMS_NO_MEMORY;
 
     cli_progress(cli, name, "checking", set != NULL ? set->size : 0);
-    if (artifact != NULL &&
-        ems_artifact_check(artifact, set, stream, name, &options, &cli->report.findings) == EMS_OK)
-        return true;
-    cli->report.findings.out_of_memory = true;
-    return false;
+    if (artifact != NULL && set != NULL)
+        rc = ems_artifact_prove(artifact, set, &options, findings);
+    else if (artifact != NULL)
+        rc = ems_artifact_check(artifact, NULL, stream, name, &options, findings);
+    findings->out_of_memory |= rc != EMS_OK;
+    return rc == EMS_OK;
 }
 
 int main(int argc, char **argv)

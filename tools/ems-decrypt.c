@@ -2,6 +2,8 @@
 #include "cli.h"
 #include "proof.h"
 
+#include "part_copies.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -66,31 +68,74 @@ static int run(struct cli *cli, struct ems_artifact *artifact, struct ems_source
     return rc;
 }
 
-/* Files: prove, then use. */
-static int run_twice(struct cli *cli, struct ems_artifact *artifact, const struct ems_part_set *set,
-                     struct ems_sink *sink, struct ems_error *err)
+/* A pass without output: is the set right as it is now? With a manifest, its parts are compared.
+ * What is wrong goes to findings. *proof: for the second pass. */
+static bool prove(struct cli *cli, struct ems_artifact *artifact, struct ems_proof **proof,
+                  struct ems_error *err)
 {
-    struct ems_proof *proof = ems_proof_new(set->size, err);
+    const struct ems_part_set *set = artifact->set;
+    struct ems_findings *findings = &cli->report.findings;
+    size_t first = findings->count;
     struct ems_sink *nothing = ems_sink_null_open(err);
-    int rc = err->code;
+    struct ems_set_digests digests = {0};
+    int rc = nothing != NULL ? ems_set_digests_init(&digests, set, 0, err) : err->code;
 
-    if (rc == EMS_OK) {
-        cli_progress(cli, set->name, "proving", set->size);
-        rc = run(cli, artifact, ems_parts_open(set, err), proof, nothing, err);
-    }
-    if (rc == EMS_OK) {
-        cli_progress(cli, set->name, "decrypting", set->size);
-        rc = run(cli, artifact, ems_parts_open(set, err), proof, sink, err);
-    }
+    ems_proof_free(*proof);
+    *proof = ems_proof_new(set->size, err);
+    if (*proof == NULL)
+        rc = err->code;
+    cli_progress(cli, set->name, "proving", set->size);
+    if (rc == EMS_OK)
+        rc = run(cli, artifact,
+                 cli->manifest != NULL ? ems_digest_open(set, &digests, false, err)
+                                       : ems_parts_open(set, err),
+                 *proof, nothing, err);
+    artifact->error = rc;
+    if (rc != EMS_OK)
+        ems_artifact_fail(artifact, err, findings);
+    if (digests.parts != NULL && cli->manifest != NULL)
+        ems_artifact_match_read(artifact, cli->manifest, &digests, first, findings);
+    ems_set_digests_release(&digests);
     ems_sink_free(nothing);
-    ems_proof_free(proof);
-    return rc;
+    return artifact->error == EMS_OK;
 }
 
-static void decrypt(struct cli *cli, const struct ems_part_set *set, struct ems_source *stream,
+/* Where copies of a part differ, the choice that proves right is used, or else the first one, and
+ * then its failure is what counts. */
+static bool prove_any(struct cli *cli, struct ems_artifact *artifact, struct ems_part_set *set,
+                      struct ems_proof **proof)
+{
+    struct ems_findings *findings = &cli->report.findings;
+    struct ems_artifact *a = artifact, at_first;
+    struct ems_part_tries tries = {0};
+    struct ems_error err = {0};
+    size_t start = findings->count, said;
+    bool good = prove(cli, a, proof, &err);
+
+    if (set->other_count == 0)
+        return good;
+    at_first = *a;
+    said = findings->count;
+    while (!good && ems_code_exit(a->error) < 70 && ems_part_try_next(set, &tries, err.origin)) {
+        err = (struct ems_error){0};
+        good = prove(cli, a, proof, &err);
+        if (!good)
+            ems_findings_remove(findings, said, findings->count - said);
+    }
+    if (good) {
+        ems_findings_remove(findings, start, said - start);
+        ems_part_tell_proven(set, NULL, "with it the message decrypts to its end", findings);
+    } else {
+        *a = at_first;
+    }
+    return good;
+}
+
+static void decrypt(struct cli *cli, struct ems_part_set *set, struct ems_source *stream,
                     const char *name, const char *output)
 {
     struct ems_artifact *artifact = ems_report_add(&cli->report);
+    struct ems_proof *proof = NULL;
     struct ems_error err = {0};
     struct ems_sink *sink;
     int rc = EMS_OK;
@@ -110,21 +155,23 @@ static void decrypt(struct cli *cli, const struct ems_part_set *set, struct ems_
     sink = cli_open_output(cli, output, &err);
     if (sink == NULL)
         rc = err.code;
-    if (rc == EMS_OK && set != NULL) {
-        rc = run_twice(cli, artifact, set, sink, &err);
-    } else if (rc == EMS_OK) {
-        cli_progress(cli, name, "decrypting", 0);
-        rc = run(cli, artifact, stream, NULL, sink, &err);
+    if (rc == EMS_OK && set != NULL && !prove_any(cli, artifact, set, &proof))
+        rc = artifact->error;
+    if (rc == EMS_OK) {
+        cli_progress(cli, name, "decrypting", set != NULL ? set->size : 0);
+        rc = run(cli, artifact, set != NULL ? ems_parts_open(set, &err) : stream, proof, sink,
+                 &err);
         stream = NULL;
     }
     if (rc == EMS_OK) {
         artifact->verdict = EMS_VERDICT_VERIFIED;
         artifact->error = EMS_OK;
-    } else {
+    } else if (err.code != EMS_OK) {
         ems_artifact_fail(artifact, &err, &cli->report.findings);
     }
     ems_source_free(stream);
     ems_sink_free(sink);
+    ems_proof_free(proof);
 }
 
 /* The one artifact that the command line names; 0, or the exit status after a message. */
@@ -132,8 +179,9 @@ static int work(struct cli *cli, struct ems_upload *upload)
 {
     const char *name, *output = cli->output;
     struct ems_error err = {0};
+    struct ems_part_set *set;
     char *chosen = NULL;
-    int fd;
+    int fd, status;
 
     if (cli_is_stream(cli, &fd, &name)) {
         struct ems_source *stream = ems_source_fd_open(fd, true, name, &err);
@@ -144,17 +192,14 @@ static int work(struct cli *cli, struct ems_upload *upload)
             decrypt(cli, NULL, stream, name, output != NULL ? output : "-");
         return 0;
     }
-    if (!cli_resolve(cli, upload))
-        return 0;
-    if (upload->count > 1 || (upload->count == 0 && cli->report.findings.count == 0))
-        return cli_usage(cli, "%zu artifacts are named: decrypt one at a time", upload->count);
-    if (upload->count == 0)
-        return 0;
+    set = cli_one_artifact(cli, upload, "decrypt", &status);
+    if (set == NULL)
+        return status;
     if (output == NULL)
-        output = chosen = default_output(upload->sets[0].name);
+        output = chosen = default_output(set->name);
     if (output == NULL)
         return cli_usage(cli, "where to? The name has no .gpg to take off: give -o FILE");
-    decrypt(cli, &upload->sets[0], NULL, upload->sets[0].name, output);
+    decrypt(cli, set, NULL, set->name, output);
     free(chosen);
     return 0;
 }

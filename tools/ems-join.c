@@ -16,16 +16,61 @@ static const struct cli_tool tool = {
     .max_paths = -1,
 };
 
-/* Parts to sink, with the verdict of the set's own ends. */
+/* Every byte of the parts to the sink; EMS_END. Takes over parts. */
+static int copy(struct cli *cli, struct ems_source *parts, struct ems_sink *sink,
+                struct ems_error *err)
+{
+    struct ems_span span;
+    int rc;
+
+    if (parts == NULL)
+        return err->code;
+    while ((rc = ems_source_next(parts, &span, err)) == EMS_OK) {
+        atomic_fetch_add(&cli->bytes_done, span.size);
+        rc = ems_sink_write(sink, span.data, span.size, err);
+        if (rc == EMS_OK)
+            rc = cli_tick(cli, err);
+        if (rc != EMS_OK)
+            break;
+    }
+    ems_source_free(parts);
+    return rc;
+}
+
+/* Parts to sink, with the verdict of the set's own ends, and of the manifest where there is one. */
+static int write_joined(struct cli *cli, struct ems_artifact *artifact, struct ems_sink *sink,
+                        struct ems_error *err)
+{
+    const struct ems_part_set *set = artifact->set;
+    struct ems_findings *findings = &cli->report.findings;
+    size_t first = findings->count;
+    struct ems_set_digests digests;
+    int rc = ems_set_digests_init(&digests, set, 0, err);
+
+    if (rc != EMS_OK)
+        return rc;
+    cli_progress(cli, set->name, "joining", set->size);
+    rc = copy(cli,
+              cli->manifest != NULL ? ems_digest_open(set, &digests, false, err)
+                                    : ems_parts_open(set, err),
+              sink, err);
+    artifact->error = EMS_OK;
+    if (rc == EMS_END && cli->manifest != NULL &&
+        !ems_artifact_match_read(artifact, cli->manifest, &digests, first, findings))
+        rc = EMS_MANIFEST_DIGEST; /* said already */
+    else if (rc == EMS_END)
+        rc = ems_sink_commit(sink, err);
+    ems_set_digests_release(&digests);
+    return rc;
+}
+
 static void join(struct cli *cli, const struct ems_part_set *set)
 {
     const char *path = cli->output != NULL ? cli->output : set->name;
     struct ems_artifact *artifact = ems_report_add(&cli->report);
     struct ems_error err = {0};
-    struct ems_source *parts = NULL;
     struct ems_sink *sink = NULL;
-    struct ems_span span;
-    int rc = EMS_OK;
+    int rc;
 
     if (artifact == NULL || (artifact->name = strdup(set->name)) == NULL) {
         cli->report.findings.out_of_memory = true;
@@ -46,40 +91,27 @@ static void join(struct cli *cli, const struct ems_part_set *set)
         return;
     }
     sink = cli_open_output(cli, path, &err);
-    if (sink != NULL)
-        parts = ems_parts_open(set, &err);
-    cli_progress(cli, set->name, "joining", set->size);
-    while (parts != NULL && (rc = ems_source_next(parts, &span, &err)) == EMS_OK) {
-        atomic_fetch_add(&cli->bytes_done, span.size);
-        rc = ems_sink_write(sink, span.data, span.size, &err);
-        if (rc == EMS_OK)
-            rc = cli_tick(cli, &err);
-        if (rc != EMS_OK)
-            break;
-    }
-    if (rc == EMS_END)
-        rc = ems_sink_commit(sink, &err);
-    if (parts != NULL && rc == EMS_OK) {
-        artifact->verdict = EMS_VERDICT_VERIFIED;
-        artifact->error = EMS_OK;
-        artifact->bytes_in = artifact->bytes_out = parts->offset;
-        if (set->tail_open) /* here nobody decrypts it, which would tell */
-            ems_findings_add(&cli->report.findings, EMS_PART_MISSING, EMS_SEVERITY_WARNING,
-                             set->name, NULL, EMS_NOWHERE,
-                             "Check the file with ems-check, which reads it to its end.",
-                             "the last part, %s, is as large as the others: there may be more "
-                             "behind it",
-                             set->parts[set->count - 1].name);
-    } else {
-        ems_artifact_fail(artifact, &err, &cli->report.findings);
-    }
-    ems_source_free(parts);
+    rc = sink != NULL ? write_joined(cli, artifact, sink, &err) : err.code;
     ems_sink_free(sink);
+    if (rc != EMS_OK && err.code != EMS_OK)
+        ems_artifact_fail(artifact, &err, &cli->report.findings);
+    if (rc != EMS_OK)
+        return;
+    artifact->verdict = EMS_VERDICT_VERIFIED;
+    artifact->bytes_in = artifact->bytes_out = set->size;
+    if (set->tail_open && !artifact->in_manifest) /* here nobody decrypts it, which would tell */
+        ems_findings_add(&cli->report.findings, EMS_PART_MISSING, EMS_SEVERITY_WARNING, set->name,
+                         NULL, EMS_NOWHERE,
+                         "Check the file with ems-check, which reads it to its end.",
+                         "the last part, %s, is as large as the others: there may be more behind "
+                         "it",
+                         set->parts[set->count - 1].name);
 }
 
 int main(int argc, char **argv)
 {
     struct ems_upload upload = {0};
+    const struct ems_part_set *set;
     struct cli cli;
     bool to_stdout;
     int status = cli_start(&cli, &tool, argc, argv);
@@ -89,15 +121,11 @@ int main(int argc, char **argv)
     to_stdout = cli.output != NULL && strcmp(cli.output, "-") == 0;
     if (to_stdout && cli.json)
         return cli_usage(&cli, "--json needs standard output for itself: give -o FILE");
-    if (cli_resolve(&cli, &upload)) {
-        if (upload.count > 1 || (upload.count == 0 && cli.report.findings.count == 0)) {
-            ems_upload_release(&upload);
-            return cli_usage(&cli, "%zu artifacts are named: join one at a time", upload.count);
-        }
-        if (upload.count == 1)
-            join(&cli, &upload.sets[0]);
-    }
-    status = cli_finish(&cli, to_stdout);
+    set = cli_one_artifact(&cli, &upload, "join", &status);
+    if (set != NULL)
+        join(&cli, set);
+    if (status == 0)
+        status = cli_finish(&cli, to_stdout);
     ems_upload_release(&upload);
     return status;
 }

@@ -70,7 +70,7 @@ static struct ems_digest_options digest_options(struct cli *cli)
 
 struct creation {
     struct cli *cli;
-    const struct ems_upload *upload;
+    struct ems_upload *upload;
     struct ems_artifact_digests *digests; /* one a set; those left out stay empty */
     struct ems_manifest *manifest;
 };
@@ -120,7 +120,7 @@ static int read_inside(struct creation *c)
     struct ems_check_options options = cli_check_options(c->cli);
 
     for (size_t i = 0; i < c->upload->count; i++) {
-        const struct ems_part_set *set = &c->upload->sets[i];
+        struct ems_part_set *set = &c->upload->sets[i];
         struct ems_artifact *a;
 
         if (c->digests[i].set.parts == NULL)
@@ -129,7 +129,7 @@ static int read_inside(struct creation *c)
         options.digests = &c->digests[i];
         cli_progress(c->cli, set->name, "reading", set->size);
         if (a == NULL ||
-            ems_artifact_check(a, set, NULL, NULL, &options, &c->cli->report.findings) != EMS_OK)
+            ems_artifact_prove(a, set, &options, &c->cli->report.findings) != EMS_OK)
             return EMS_NO_MEMORY;
     }
     return EMS_OK;
@@ -254,7 +254,7 @@ static int read_all(struct creation *c, struct ems_error *err)
 }
 
 /* Read everything, and write only if all of it was as it should be. */
-static void create(struct cli *cli, const struct ems_upload *upload, struct ems_sink *sink,
+static void create(struct cli *cli, struct ems_upload *upload, struct ems_sink *sink,
                    struct ems_error *err)
 {
     struct creation c = {.cli = cli, .upload = upload};
@@ -371,8 +371,8 @@ static void add_verdicts(struct cli *cli, const struct ems_upload *upload,
     }
 }
 
-static void verify_files(struct cli *cli, const struct ems_upload *upload, struct ems_manifest *m,
-                         const struct ems_findings *resolved)
+static void verify_files(struct cli *cli, struct ems_upload *upload, struct ems_manifest *m,
+                         struct ems_findings *resolved)
 {
     struct ems_manifest_options options = {.fast = cli->fast, .digest = digest_options(cli)};
     struct ems_manifest_verdict *verdicts = calloc(upload->count + 1, sizeof *verdicts);
@@ -381,6 +381,8 @@ static void verify_files(struct cli *cli, const struct ems_upload *upload, struc
     cli_progress(cli, cli->paths[0], "verifying", total_size(upload));
     if (verdicts == NULL)
         cli->report.findings.out_of_memory = true;
+    else if (ems_manifest_settle(m, upload, &options.digest, resolved, &err) != EMS_OK)
+        cli_fail(cli, &err);
     else if (ems_manifest_verify_upload(m, upload, resolved, &options, verdicts,
                                         &cli->report.findings, &err) != EMS_OK)
         cli_fail(cli, &err);

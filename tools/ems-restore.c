@@ -36,9 +36,9 @@ static void restore_stream(struct cli *cli, int fd, const char *name, struct ems
 }
 
 /* The database among the artifacts that were named: by its name if there are several. */
-static const struct ems_part_set *choose(const struct ems_upload *upload, size_t *databases)
+static struct ems_part_set *choose(const struct ems_upload *upload, size_t *databases)
 {
-    const struct ems_part_set *chosen = upload->count == 1 ? &upload->sets[0] : NULL;
+    struct ems_part_set *chosen = upload->count == 1 ? &upload->sets[0] : NULL;
 
     *databases = upload->count == 1;
     for (size_t i = 0; i < upload->count && upload->count > 1; i++) {
@@ -54,7 +54,7 @@ static const struct ems_part_set *choose(const struct ems_upload *upload, size_t
 
 int main(int argc, char **argv)
 {
-    const struct ems_part_set *set;
+    struct ems_part_set *set;
     struct ems_staging *staging = NULL;
     struct ems_upload upload = {0};
     struct cli cli;
@@ -79,6 +79,7 @@ int main(int argc, char **argv)
                 ems_upload_release(&upload);
                 return cli_usage(&cli, "an SQLite homeserver needs --schema-from");
             }
+            cli_load_manifest(&cli, &upload);
             if (databases == 1)
                 server_check_and_restore(&cli, set, true, &staging);
         }

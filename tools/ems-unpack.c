@@ -94,21 +94,18 @@ static void unpack(struct cli *cli, struct ems_artifact *a, const struct ems_par
 /* The one artifact that the command line names; 0, or the exit status after a message. */
 static int work(struct cli *cli, struct ems_upload *upload)
 {
-    struct ems_check_options options = cli_check_options(cli);
-    const struct ems_part_set *set;
+    int status;
+    struct ems_part_set *set = cli_one_artifact(cli, upload, "unpack", &status);
+    struct ems_check_options options;
     struct ems_artifact *artifact;
 
-    if (!cli_resolve(cli, upload))
-        return 0;
-    if (upload->count > 1 || (upload->count == 0 && cli->report.findings.count == 0))
-        return cli_usage(cli, "%zu artifacts are named: unpack one at a time", upload->count);
-    if (upload->count == 0)
-        return 0;
-    set = &upload->sets[0];
+    if (set == NULL)
+        return status;
+    options = cli_check_options(cli);
     artifact = ems_report_add(&cli->report);
     cli_progress(cli, set->name, "proving", set->size);
-    if (artifact == NULL || ems_artifact_check(artifact, set, NULL, set->name, &options,
-                                               &cli->report.findings) != EMS_OK) {
+    if (artifact == NULL ||
+        ems_artifact_prove(artifact, set, &options, &cli->report.findings) != EMS_OK) {
         cli->report.findings.out_of_memory = true;
         return 0;
     }

@@ -22,33 +22,51 @@ void server_restore(struct cli *cli, struct ems_artifact *artifact, struct ems_s
         cli->epilogue = strdup(ems_staging_howto(*staging, artifact->staged));
 }
 
+/* What the first pass leaves for the second. */
+struct first_pass {
+    struct ems_plan plan;
+    struct ems_check_options options;
+};
+
 /* An ems_check_options watch: the first pass tells the second what will be made of each table. */
-static int plan_ahead(void *plan, const struct ems_sql_event *event, struct ems_error *err)
+static int plan_ahead(void *context, const struct ems_sql_event *event, struct ems_error *err)
 {
-    return ems_plan_observe(plan, event, err);
+    struct first_pass *p = context;
+
+    return ems_plan_observe(&p->plan, event, err);
 }
 
-void server_check_and_restore(struct cli *cli, const struct ems_part_set *set, bool only_dumps,
+/* Its watch_again: what was left is of other bytes than those that will be restored. */
+static void forget(void *context)
+{
+    struct first_pass *p = context;
+
+    ems_plan_release(&p->plan);
+    ems_bookmarks_free(p->options.bookmarks);
+    p->options.bookmarks = ems_bookmarks_new();
+    p->plan = (struct ems_plan){.bookmarks = p->options.bookmarks};
+}
+
+void server_check_and_restore(struct cli *cli, struct ems_part_set *set, bool only_dumps,
                               struct ems_staging **staging)
 {
     struct ems_artifact *artifact = ems_report_add(&cli->report);
-    struct ems_check_options options = cli_check_options(cli);
-    struct ems_plan plan = {.bookmarks = ems_bookmarks_new()};
-    struct ems_bookmarks *bookmarks = plan.bookmarks;
+    struct first_pass p = {.options = cli_check_options(cli)};
 
-    options.watch = plan_ahead;
-    options.watch_context = &plan;
-    options.bookmarks = bookmarks;
-    options.keep_database = true;
+    p.options.watch = plan_ahead;
+    p.options.watch_again = forget;
+    p.options.watch_context = &p;
+    p.options.keep_database = true;
+    forget(&p);
     cli_progress(cli, set->name, "checking", set->size);
     if (artifact == NULL ||
-        ems_artifact_check(artifact, set, NULL, NULL, &options, &cli->report.findings) != EMS_OK) {
+        ems_artifact_prove(artifact, set, &p.options, &cli->report.findings) != EMS_OK) {
         cli->report.findings.out_of_memory = true;
         goto out;
     }
     if (artifact->verdict == EMS_VERDICT_VERIFIED &&
         (artifact->is_sql || artifact->database != NULL))
-        server_restore(cli, artifact, NULL, &plan, staging);
+        server_restore(cli, artifact, NULL, &p.plan, staging);
     else if (only_dumps && artifact->error == EMS_OK)
         ems_findings_add(
             &cli->report.findings, EMS_SQL_REFUSED, EMS_SEVERITY_ERROR, artifact->name, NULL,
@@ -57,6 +75,6 @@ void server_check_and_restore(struct cli *cli, const struct ems_part_set *set, b
             "restore",
             artifact->name);
 out:
-    ems_plan_release(&plan);
-    ems_bookmarks_free(bookmarks);
+    ems_plan_release(&p.plan);
+    ems_bookmarks_free(p.options.bookmarks);
 }

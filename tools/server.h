@@ -11,7 +11,7 @@ void server_restore(struct cli *, struct ems_artifact *, struct ems_source *stre
                     struct ems_plan *plan, struct ems_staging **staging);
 
 /* Prove an artifact in a first pass and, if it is a good dump, restore it in a second. */
-void server_check_and_restore(struct cli *, const struct ems_part_set *, bool only_dumps,
+void server_check_and_restore(struct cli *, struct ems_part_set *, bool only_dumps,
                               struct ems_staging **staging);
 
 #endif

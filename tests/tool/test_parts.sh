@@ -78,6 +78,7 @@ row 'names exchanged with the first' 1 "$x.part-aa $x.part-ac" "mv $x.part-aa t;
 row 'too much at the end' 1 "$last" "echo garbage >>$last"
 row 'numbers from 1' 0 '' "rm $x*; split -b 20000 --numeric-suffixes=1 ../$x $x.part-"
 row 'hex' 0 '' "rm $x*; split -b 5000 -x ../$x $x.part-"
+row '7-Zip volumes, tail lost' 3 "$x.$(printf %03d $(ls up | wc -l))" "rm $x*; split -b 20000 -a 3 --numeric-suffixes=1 ../$x $x.; rm \$(ls | tail -n 1)"
 row '7-Zip volumes' 0 '' "rm $x*; split -b 20000 -a 3 --numeric-suffixes=1 ../$x $x."
 row 'split -n' 0 '' "rm $x*; split -n 7 ../$x $x.part-"
 row 'two runs of split' 1 '' "split -b 20000 -d ../$x $x.part-"
@@ -100,6 +101,94 @@ check 'the second copy is the cut one' 0 ems-check --json -p pass hurt again
 json finding/code part-duplicate
 check 'the second copy alone' 3 ems-check --json -p pass again
 json summary/resend "$x.part-aa $x.part-ab"
+
+# copies that differ: what proves right is used, wherever it lies
+rm -rf first second
+cp -r up first
+mkdir second && cp "up/$x.part-ab" second && flip "second/$x.part-ab" 5000
+check 'the copy sent again is the bad one' 0 ems-check --json -p pass first second
+json finding/severity note
+says "copies of $x.part-ab differ: first/$x.part-ab is used .proven: with it everything decrypts"
+json summary/resend ''
+check 'the other way round' 0 ems-check --json -p pass second first
+says "copies of $x.part-ab differ: first/$x.part-ab is used .proven"
+check 'decrypted with it' 0 ems-decrypt -p pass -f -o again.gz first second
+same again.gz w.gz
+check 'and with the last one' 0 ems-decrypt -p pass -f -o again.gz second first
+same again.gz w.gz
+cp "up/$x.part-aa" "up/$x.part-ad" second && flip "second/$x.part-ad" 8000
+check 'one good and two bad copies' 0 ems-check --json -p pass first second
+says "first/$x.part-ab is used .proven"
+says "first/$x.part-ad is used .proven"
+flip "first/$x.part-ab" 5001
+flip "first/$x.part-ab" 9001
+check 'both copies bad' 1 ems-check --json -p pass first second
+json finding/code pgp-modified
+check 'both copies bad: decrypt' 1 ems-decrypt --json -p pass -f -o never.gz first second
+json finding/code pgp-modified
+absent never.gz
+rm -rf first second && cp -r up first && cp -r up second
+flip "second/$x.part-ac" 100
+check 'two whole places, the later one damaged' 0 ems-check --json -p pass first second
+says "first/$x.part-ac is used .proven"
+flip "first/$x.part-aa" 30
+check 'two whole places, both damaged' 0 ems-check --json -p pass first second
+says "second/$x.part-aa is used .proven"
+encrypt 'correct horse' w.gz w2.gpg
+rm -rf second && mkdir second && split -b 20000 w2.gpg "second/$x.part-"
+rm -rf first && cp -r up first && flip "second/$x.part-ab" 4000
+check 'two encryptions, the later one damaged' 0 ems-check --json -p pass first second
+flip "first/$x.part-ab" 4000
+check 'two encryptions, both damaged' 1 ems-check --json -p pass first second
+json finding/code pgp-modified
+
+# in one place nothing but a manifest may decide
+rm -rf first && cp -r up first && cp "up/$x.part-ac" "first/$x (1).part-ab"
+cp -r first good && ems-manifest create -q up && mv up/ems-upload.sha256 good/
+check 'undecided' 1 ems-check --json -p pass first
+json summary/resend "$x.part-ab"
+mkdir two && cp "up/$x.part-ab" two
+check 'sent again, which decides' 0 ems-check --json -p pass first two
+json summary/resend ''
+check 'by the manifest: check' 0 ems-check --json -p pass good
+says "copies of $x.part-ab differ: good/$x.part-ab is used .proven: its SHA-256 is the one in the manifest"
+json artifact/manifest proven
+check 'by the manifest: join' 0 ems-join -f -o joined good
+same joined "$x"
+check 'by the manifest: decrypt' 0 ems-decrypt -p pass -f -o again.gz good
+same again.gz w.gz
+check 'by the manifest: verify' 0 ems-manifest verify --json good
+json finding/code part-conflict
+mv "good/$x.part-ab" t && mv "good/$x (1).part-ab" "good/$x.part-ab" && mv t "good/$x (1).part-ab"
+check 'by the manifest: the copy' 0 ems-check --json -p pass good
+says "good/$x .1..part-ab is used .proven"
+check 'by the manifest: verify the copy' 0 ems-manifest verify good
+cp "up/$x.part-ad" "good/$x (1).part-ab"
+check 'none of them is right' 1 ems-check --json -p pass good
+json summary/resend "$x.part-ab"
+check 'none of them is right: verify' 1 ems-manifest verify --json good
+json summary/resend "$x.part-ab"
+check 'none of them is right: join' 1 ems-join --json -f -o never good
+json summary/resend "$x.part-ab"
+absent never
+
+# a manifest and one artifact: that is what join, decrypt and unpack are for
+rm -rf good && cp -r up good && ems-manifest create -q good
+check 'join beside a manifest' 0 ems-join -f -o joined good
+same joined "$x"
+flip "good/$x.part-ab" 9 && flip "good/$x.part-ad" 9
+check 'the manifest is heard: join' 1 ems-join --json -f -o never good
+json summary/resend "$x.part-ab $x.part-ad"
+check 'the manifest is heard: decrypt' 1 ems-decrypt --json -p pass -f -o never good
+json summary/resend "$x.part-ab $x.part-ad"
+absent never
+rm -rf full && mkdir full && head -c 60000 w.gz | split -b 20000 - full/dump.sql.gz.part-
+ems-manifest create -q full && rm full/dump.sql.gz.part-ac
+check 'a tail that only the manifest knows' 3 ems-join --json -f -o never full
+json finding/code manifest-missing
+json summary/resend dump.sql.gz.part-ac
+absent never
+rm -rf full
 
 # gpg from a pipe writes partial lengths: the chain itself says where the end is
 encrypt 'correct horse' - p.gpg <w.gz
