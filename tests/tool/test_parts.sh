@@ -205,6 +205,19 @@ check 'partial lengths, tail cut' 3 ems-join --json -f -o joined pipe
 json finding/code part-truncated
 json summary/resend "$plast"
 
+# an armoured message states no length: only reading tells, and the next name is that of the scheme
+encrypt 'correct horse' w.gz armored.gpg --armor
+mkdir vol && split -b 20000 -a 3 --numeric-suffixes=1 armored.gpg "vol/$x."
+vlast=$(ls vol | tail -n 1)
+rm "vol/$vlast"
+check 'armoured volumes, tail lost' 3 ems-check --json -p pass vol
+json summary/resend "$vlast"
+rm -rf vol/* && split -b 20000 -d armored.gpg "vol/$x.part-"
+vlast=$(ls vol | tail -n 1)
+rm "vol/$vlast"
+check 'armoured digits, tail lost' 3 ems-check --json -p pass vol
+json summary/resend "$vlast"
+
 # the set as data
 (cd up && cp "$x.part-ab" "$x (1).part-ab" && rm "$x.part-ac")
 check 'facts of the set' 3 ems-join --json -f -o joined up
