@@ -287,6 +287,16 @@ int ems_artifact_take_facts(struct ems_artifact *a, const struct ems_sqlscan *sc
     return EMS_OK;
 }
 
+void ems_artifact_judge_dump(const struct ems_artifact *a, struct ems_findings *findings)
+{
+    if (!ems_synapse_is_homeserver(&a->synapse))
+        ems_findings_add(findings, EMS_SQL_NOT_SYNAPSE, EMS_SEVERITY_WARNING, a->name, NULL,
+                         EMS_NOWHERE, NULL,
+                         "this is a complete dump, but not of a Synapse database: no tables users, "
+                         "events and schema_version");
+    ems_synapse_judge(&a->synapse, a->name, findings);
+}
+
 static int check_sql(struct ems_artifact *a, struct ems_chain *chain,
                      const struct ems_check_options *o, struct ems_findings *findings,
                      struct ems_error *err)
@@ -318,13 +328,8 @@ static int check_sql(struct ems_artifact *a, struct ems_chain *chain,
         rc = err->code;
     ems_sqlscan_free(scan);
     chain->top = NULL;
-    if (rc == EMS_END && !ems_synapse_is_homeserver(&a->synapse))
-        ems_findings_add(findings, EMS_SQL_NOT_SYNAPSE, EMS_SEVERITY_WARNING, a->name, NULL,
-                         EMS_NOWHERE, NULL,
-                         "this is a complete dump, but not of a Synapse database: no tables users, "
-                         "events and schema_version");
     if (rc == EMS_END)
-        ems_synapse_judge(&a->synapse, a->name, findings);
+        ems_artifact_judge_dump(a, findings);
     return rc;
 }
 
@@ -516,6 +521,7 @@ void ems_artifact_release(struct ems_artifact *a)
     free(a->config);
     free(a->signing_keys);
     ems_facts_release(&a->facts);
+    ems_facts_release(&a->staged_facts);
     ems_sqlite_spool_free(a->database_copy);
     free(a->database);
     for (size_t i = 0; i < a->left_out_count; i++)

@@ -71,6 +71,7 @@ struct ems_artifact {
     struct ems_left_out *left_out; /* of its tables, by the restore */
     size_t left_out_count;
     char *staged; /* database that it was restored into, or NULL */
+    struct ems_facts staged_facts; /* what was asked of that database; owned by the artifact */
     double elapsed_s;
 };
 
@@ -152,6 +153,9 @@ void ems_artifact_take_chain(struct ems_artifact *, const struct ems_chain *);
  */
 bool ems_artifact_match_read(struct ems_artifact *, struct ems_manifest *,
                              struct ems_set_digests *, size_t first, struct ems_findings *);
+
+/* A dump that was read to its end: what it says of its homeserver, as findings. */
+void ems_artifact_judge_dump(const struct ems_artifact *, struct ems_findings *);
 
 /* Copies the scanner's facts, so that they outlive it. EMS_OK or EMS_NO_MEMORY. */
 int ems_artifact_take_facts(struct ems_artifact *, const struct ems_sqlscan *, struct ems_error *);

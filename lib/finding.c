@@ -136,6 +136,43 @@ bool ems_findings_split(struct ems_findings *from, size_t index, struct ems_find
     return true;
 }
 
+/* Findings hold printable copies. */
+static bool is_of(const struct ems_finding *f, int code, const char *artifact)
+{
+    char shown[1024];
+
+    if (f->code != code || (f->artifact == NULL) != (artifact == NULL))
+        return false;
+    return artifact == NULL ||
+           strcmp(f->artifact, ems_printable(artifact, strlen(artifact), shown, sizeof shown)) == 0;
+}
+
+bool ems_findings_has(const struct ems_findings *list, int code, const char *artifact,
+                      const char *message)
+{
+    char shown[1200];
+
+    ems_printable_text(message, strlen(message), shown, sizeof shown);
+    for (size_t i = 0; i < list->count; i++)
+        if (is_of(&list->items[i], code, artifact) && strcmp(list->items[i].message, shown) == 0)
+            return true;
+    return false;
+}
+
+void ems_findings_take_back(struct ems_findings *list, int code, const char *artifact,
+                            const char *part)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < list->count; i++) {
+        if (is_of(&list->items[i], code, artifact) && strstr(list->items[i].message, part) != NULL)
+            finding_release(&list->items[i]);
+        else
+            list->items[kept++] = list->items[i];
+    }
+    list->count = kept;
+}
+
 int ems_findings_exit(const struct ems_findings *list)
 {
     int status = list->out_of_memory ? ems_code_exit(EMS_NO_MEMORY) : 0;

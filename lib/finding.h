@@ -48,6 +48,14 @@ void ems_findings_reword(struct ems_findings *, size_t index, enum ems_severity,
 /* Take out `count` findings from `index` on. */
 void ems_findings_remove(struct ems_findings *, size_t index, size_t count);
 
+/* Is there a finding of this code, artifact and message? */
+bool ems_findings_has(const struct ems_findings *, int code, const char *artifact,
+                      const char *message);
+
+/* Remove the findings of this code and artifact whose messages hold `part`: they were settled. */
+void ems_findings_take_back(struct ems_findings *, int code, const char *artifact,
+                            const char *part);
+
 /* The exit status that these findings ask for: the worst of those with severity error. */
 int ems_findings_exit(const struct ems_findings *);
 

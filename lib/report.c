@@ -281,6 +281,8 @@ static int text_artifact(const struct ems_report *report, const struct ems_artif
         rc = text_tables(a, out, err);
     if (rc == EMS_OK && a->staged != NULL)
         rc = ems_buf_printf(out, err, "    restored into database %s\n", a->staged);
+    if (rc == EMS_OK && a->staged != NULL && a->staged_facts.summary[0] != '\0')
+        rc = ems_buf_printf(out, err, "    %s\n", a->staged_facts.summary);
     if (rc == EMS_OK && a->staged != NULL && !a->is_sql)
         rc = ems_buf_printf(out, err, "    %zu tables, %llu rows\n", a->sql.table_count,
                             (unsigned long long)a->sql.rows);

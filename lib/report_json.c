@@ -229,6 +229,8 @@ static int json_artifact(const struct ems_artifact *a, struct ems_buf *out, stru
         json_array_append_new(layers, layer_facts(&a->facts));
     if (!a->is_sql && a->staged != NULL)
         json_array_append_new(layers, layer_staging(a));
+    if (a->staged_facts.layer != NULL && a->staged != NULL)
+        json_array_append_new(layers, layer_facts(&a->staged_facts));
     json_object_set_new(o, "type", json_string("artifact"));
     json_object_set_new(o, "name", name_of(a->name));
     json_object_set_new(o, "kind", json_string(ems_kind_name(a->kind)));

@@ -3,6 +3,7 @@
 
 #include "server_load.h"
 #include "server_sqlite.h"
+#include "server_synapse.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,9 +128,35 @@ static void fail_schema(struct ems_artifact *artifact, const struct ems_error *e
                      "%s", err->text);
 }
 
-/* The database gets its name, or goes. */
-static int publish(struct ems_staging *staging, int rc, struct ems_error *err)
+/* The name that was asked for is held against the one in the database: an upload of another server
+ * must not end up under this one's name. */
+static int check_name(const struct ems_artifact *artifact, const struct ems_ingest_options *o,
+                      struct ems_findings *findings)
 {
+    const char *name = artifact->synapse.server_name;
+
+    if (o->server_name == NULL || name[0] == '\0' || strcmp(o->server_name, name) == 0)
+        return EMS_OK;
+    ems_findings_add(findings, EMS_SYNAPSE_SERVER_NAME, EMS_SEVERITY_ERROR, artifact->name, NULL,
+                     EMS_NOWHERE, NULL, "the database is of %s, but --server-name says %s", name,
+                     o->server_name);
+    return EMS_SYNAPSE_SERVER_NAME;
+}
+
+/* What Synapse asks of the database; then it gets its name, or goes. */
+static int publish(struct ems_artifact *artifact, const struct ems_ingest_options *o,
+                   struct ems_staging *staging, struct ems_findings *findings, int rc,
+                   struct ems_error *err)
+{
+    struct ems_synapse_options options = {.repair_sequences = o->repair_sequences,
+                                          .truncate_one_time_keys = o->truncate_one_time_keys,
+                                          .tick = o->check.tick,
+                                          .tick_context = o->check.tick_context};
+
+    if (rc == EMS_OK)
+        rc = check_name(artifact, o, findings);
+    if (rc == EMS_OK)
+        rc = ems_synapse_check_staged(artifact, staging, &options, findings, err);
     if (rc == EMS_OK)
         rc = ems_staging_publish(staging, err);
     if (rc != EMS_OK)
@@ -159,6 +186,8 @@ int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream
                           "a dump from a pipe cannot be asked for its server name first: give "
                           "--database or --server-name");
     }
+    if (rc == EMS_OK)
+        rc = check_name(artifact, o, findings);
     if (rc == EMS_OK && sqlite)
         rc = read_schema(&schema, o, &err);
     if (rc == EMS_OK && *staging == NULL)
@@ -170,17 +199,19 @@ int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream
         ems_staging_abandon(*staging);
     if (rc == EMS_OK && sqlite) {
         rc = ems_sqlite_restore(artifact, &schema, *staging, &o->check, findings, &err);
-        rc = publish(*staging, rc, &err);
+        rc = publish(artifact, o, *staging, findings, rc, &err);
     } else if (rc == EMS_OK && stream == NULL && o->plan != NULL &&
                ems_plan_is_program(o->plan, &artifact->sql)) {
         rc = run_load(artifact, o, *staging, &err);
-        rc = publish(*staging, rc, &err);
+        rc = publish(artifact, o, *staging, findings, rc, &err);
     } else if (rc == EMS_OK) {
         struct ems_source *bottom = stream != NULL ? stream : ems_parts_open(artifact->set, &err);
 
         stream = NULL;
         rc = run_restore(artifact, bottom, o, *staging, collect, &err);
-        rc = publish(*staging, rc, &err);
+        if (rc == EMS_OK && collect)
+            ems_artifact_judge_dump(artifact, findings);
+        rc = publish(artifact, o, *staging, findings, rc, &err);
     }
     ems_source_free(stream);
     ems_schema_release(&schema);
@@ -192,7 +223,8 @@ int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream
     } else {
         enum ems_verdict before = artifact->verdict;
 
-        if (rc == EMS_SYNAPSE_SCHEMA) /* told already, and no fault of the upload */
+        if (rc == EMS_SYNAPSE_SCHEMA ||
+            rc == EMS_SYNAPSE_SERVER_NAME) /* told already, and no fault of the upload */
             artifact->error = rc;
         else if (ems_schema_is_failure(&err))
             fail_schema(artifact, &err, findings);

@@ -17,6 +17,8 @@ struct ems_ingest_options {
     const char *server_name; /* NULL: what the first pass found in the dump */
     const char *schema_from; /* for an SQLite homeserver: see server_schema.h */
     bool replace;            /* an existing database of that name */
+    bool repair_sequences;   /* see server_synapse.h */
+    bool truncate_one_time_keys;
     struct ems_plan *plan; /* that ems_plan_observe made in the first pass; NULL: no parallelism */
 };
 
@@ -24,8 +26,10 @@ struct ems_ingest_options {
  * Restore `artifact`, a dump or an SQLite homeserver. With a set: it must have been verified by
  * ems_artifact_check before; its parts are read a second time and proven again on the way (an
  * SQLite homeserver was kept by the check, server_sqlite.h). With a stream (taken over): read once;
- * the artifact is filled in as ems_artifact_check does. The database gets its name only at the very
- * end; on any failure nothing of that name was made or touched.
+ * the artifact is filled in as ems_artifact_check does. Before the database gets its name, what
+ * Synapse asks of it is looked at (server_synapse.h). It gets the name only at the very end; on any
+ * failure, which another server name than server_name is too, nothing of that name was made or
+ * touched.
  *
  * `staging` stays open for questions (ems_staging_howto) and is closed by the caller; it is opened
  * here because a bad artifact should not start a server. Sets artifact->staged on success. Returns

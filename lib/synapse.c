@@ -315,6 +315,13 @@ void ems_synapse_take_totals(struct ems_synapse *s, const struct ems_sql_facts *
                 s->state->totals[t] = facts->tables[i].rows;
 }
 
+bool ems_synapse_same_ids(const struct ems_synapse_state *state)
+{
+    return state->has_totals && state->ids[0].count == state->totals[EMS_TOTAL_EVENTS] &&
+           state->ids[1].count == state->totals[EMS_TOTAL_EVENT_JSON] &&
+           state->ids[0].count == state->ids[1].count && state->ids[0].sum == state->ids[1].sum;
+}
+
 /* ---- release ---- */
 
 static void names_release(struct ems_synapse_names *names)

@@ -6,7 +6,6 @@
  * with can be put right here. The exception is a database that does not say which schema it has,
  * because Synapse would take it for an empty one.
  */
-#include "bytes.h"
 #include "synapse_state.h"
 
 #include <stdarg.h>
@@ -22,35 +21,19 @@ struct judge {
 };
 
 /* The check before the restore and the one after it see the same: it is said once. */
-bool ems_synapse_is_said(const struct ems_findings *list, int code, const char *artifact,
-                         const char *message)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        const struct ems_finding *f = &list->items[i];
-
-        if (f->code == code && strcmp(f->message, message) == 0 &&
-            (f->artifact == NULL) == (artifact == NULL) &&
-            (artifact == NULL || strcmp(f->artifact, artifact) == 0))
-            return true;
-    }
-    return false;
-}
-
 static void find(struct judge *j, int code, enum ems_severity severity, const char *advice,
                  const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 static void find(struct judge *j, int code, enum ems_severity severity, const char *advice,
                  const char *fmt, ...)
 {
-    char message[1024], shown[1200], artifact[1024];
+    char message[1024];
     va_list args;
 
     va_start(args, fmt);
     vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
-    ems_printable_text(message, strlen(message), shown, sizeof shown);
-    ems_printable(j->artifact, strlen(j->artifact), artifact, sizeof artifact);
-    if (!ems_synapse_is_said(j->findings, code, artifact, shown))
+    if (!ems_findings_has(j->findings, code, j->artifact, message))
         ems_findings_add(j->findings, code, severity, j->artifact, NULL, EMS_NOWHERE, advice, "%s",
                          message);
 }
@@ -240,9 +223,15 @@ static void judge_totals(struct judge *j)
     if (events > contents)
         find(j, EMS_SYNAPSE_SCHEMA, EMS_SEVERITY_WARNING,
              "Ask whether event_json was left out or repaired; Synapse passes over such events.",
-             "%llu events, but %llu rows of event_json: the content of %llu is lost",
+             "%llu events, but %llu" EMS_SYNAPSE_CONTENTS "%llu is lost",
              (unsigned long long)events, (unsigned long long)contents,
              (unsigned long long)(events - contents));
+    else if (events == contents && state->ids[0].count > 0 && state->ids[1].count > 0 &&
+             !ems_synapse_same_ids(state))
+        find(j, EMS_SYNAPSE_SCHEMA, EMS_SEVERITY_WARNING,
+             "Ask whether one of the two tables was repaired; a restore counts the events.",
+             "%llu events and as many" EMS_SYNAPSE_CONTENTS "other events",
+             (unsigned long long)events);
     if (events == 0 && j->s->users > 0)
         find(j, EMS_SYNAPSE_SCHEMA, EMS_SEVERITY_WARNING,
              "Check that the dump was made without --exclude-table-data.",

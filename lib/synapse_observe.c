@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_ROW     (64u * 1024u) /* longer rows are passed over */
+#define MAX_ROW     (64u * 1024u) /* of a row that comes in pieces */
 #define MAX_WANTED  8u
 #define MAX_COLUMNS 1600u /* the server's limit */
 #define MAX_WATCHED 64u
@@ -29,7 +29,9 @@ enum field {
     DELTA,
     POSITION_STREAM,
     POSITION,
-    OWN, /* a user of this server, in tables that come before its events */
+    EVENT,   /* ids of events */
+    CONTENT, /* and of event_json */
+    OWN,     /* a user of this server, in tables that come before its events */
     HIGHEST,
     FIELDS,
 };
@@ -49,6 +51,8 @@ static const struct {
     {"applied_schema_deltas", "file", DELTA},
     {"stream_positions", "stream_name", POSITION_STREAM},
     {"stream_positions", "stream_id", POSITION},
+    {"events", "event_id", EVENT},
+    {"event_json", "event_id", CONTENT},
     {"access_tokens", "user_id", OWN},
     {"account_data", "user_id", OWN},
     {"devices", "user_id", OWN},
@@ -69,6 +73,7 @@ struct wanted_columns {
 
 struct ems_synapse_row {
     struct ems_buf bytes;
+    bool cut;    /* its end was left out */
     bool events; /* in the rows of event_json, which others look at */
     struct wanted_columns wanted;
     struct { /* as they were created: INSERT may name no columns */
@@ -173,6 +178,28 @@ static void see_highest(struct ems_synapse *s, const struct wanted *w, const str
     ems_synapse_see_highest(s->state, w->sequence, w->source, number);
 }
 
+/* Eight bytes at a time, each mixed into all that follow: a collision among a few million ids is as
+ * good as impossible, and nobody gains anything by making one. */
+static uint64_t hash_of(const struct value *v)
+{
+    const uint64_t odd = 0x9e3779b97f4a7c15u; /* 2^64 divided by the golden ratio */
+    uint64_t h = v->size, word;
+
+    for (size_t at = 0; at < v->size; at += sizeof word) {
+        word = 0;
+        memcpy(&word, v->text + at, v->size - at < sizeof word ? v->size - at : sizeof word);
+        h = (h ^ word) * odd;
+        h ^= h >> 32;
+    }
+    return h * odd;
+}
+
+static void see_id(struct ems_synapse *s, bool content, const struct value *v)
+{
+    s->state->ids[content].count++;
+    s->state->ids[content].sum += hash_of(v);
+}
+
 /* The first of our own users says whose events are wanted; users itself comes too late. */
 static void see_own(struct ems_synapse *s, const struct value *v)
 {
@@ -209,6 +236,10 @@ static int see_values(struct ems_synapse *s, const struct wanted_columns *wanted
         if (wanted->items[i].field == HIGHEST)
             see_highest(s, &wanted->items[i], &values[i]);
     }
+    if (seen[EVENT] || seen[CONTENT]) {
+        see_id(s, seen[CONTENT], &by_field[seen[CONTENT] ? CONTENT : EVENT]);
+        return EMS_OK;
+    }
     if (seen[USER_NAME])
         see_user(s, by_field);
     if (seen[VERSION])
@@ -229,8 +260,9 @@ static int see_values(struct ems_synapse *s, const struct wanted_columns *wanted
     return EMS_OK;
 }
 
-/* A whole row of COPY data, without its line feed. */
-static int see_row(struct ems_synapse *s, const char *row, size_t size, struct ems_error *err)
+/* A row of COPY data, without its line feed; `cut`: only the beginning of it. */
+static int see_row(struct ems_synapse *s, const char *row, size_t size, bool cut,
+                   struct ems_error *err)
 {
     const struct wanted_columns *wanted = &s->row->wanted;
     struct value values[MAX_WANTED];
@@ -247,6 +279,8 @@ static int see_row(struct ems_synapse *s, const char *row, size_t size, struct e
             at = tab + 1;
         }
         tab = memchr(at, '\t', (size_t)(end - at));
+        if (tab == NULL && cut)
+            return EMS_OK;
         values[i].text = at;
         values[i].size = (size_t)((tab != NULL ? tab : end) - at);
         values[i].null = values[i].size == 2 && at[0] == '\\' && at[1] == 'N';
@@ -254,7 +288,7 @@ static int see_row(struct ems_synapse *s, const char *row, size_t size, struct e
     return see_values(s, wanted, values, err);
 }
 
-/* Rows come cut anywhere: put them together. */
+/* Rows come cut anywhere: put them together, long ones as far as MAX_ROW. */
 static int see_data(struct ems_synapse *s, const uint8_t *data, size_t size, struct ems_error *err)
 {
     struct ems_buf *row = &s->row->bytes;
@@ -265,16 +299,18 @@ static int see_data(struct ems_synapse *s, const uint8_t *data, size_t size, str
         size_t n = end != NULL ? (size_t)(end - data) : size;
 
         if (end != NULL && row->size == 0) {
-            rc = see_row(s, (const char *)data, n, err);
+            rc = see_row(s, (const char *)data, n, false, err);
         } else {
-            if (row->size + n <= MAX_ROW)
-                rc = ems_buf_append(row, data, n, err);
-            else
-                row->size = MAX_ROW; /* too long to be looked at */
-            if (rc == EMS_OK && end != NULL && row->size < MAX_ROW)
-                rc = see_row(s, (const char *)row->data, row->size, err);
-            if (end != NULL)
+            size_t room = MAX_ROW - row->size;
+
+            s->row->cut |= n > room;
+            rc = ems_buf_append(row, data, n < room ? n : room, err);
+            if (rc == EMS_OK && end != NULL)
+                rc = see_row(s, (const char *)row->data, row->size, s->row->cut, err);
+            if (end != NULL) {
                 row->size = 0;
+                s->row->cut = false;
+            }
         }
         n += end != NULL;
         data += n;
@@ -549,8 +585,9 @@ int ems_synapse_observe(struct ems_synapse *s, const struct ems_sql_event *event
     case EMS_SQL_STATEMENT:
         return on_statement(s, event->statement, err);
     case EMS_SQL_ROWS:
-        if (s->row->events)
-            return ems_event_samples_rows(s->events, event->data.data, event->data.size, err);
+        if (s->row->events &&
+            ems_event_samples_rows(s->events, event->data.data, event->data.size, err) != EMS_OK)
+            return err->code;
         if (s->row->wanted.count > 0)
             return see_data(s, event->data.data, event->data.size, err);
         return EMS_OK;
@@ -560,6 +597,7 @@ int ems_synapse_observe(struct ems_synapse *s, const struct ems_sql_event *event
         s->row->events = false;
         s->row->wanted.count = 0;
         s->row->bytes.size = 0;
+        s->row->cut = false;
         return events ? ems_event_samples_end(s->events, err) : EMS_OK;
     }
     }

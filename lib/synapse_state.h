@@ -83,6 +83,11 @@ struct ems_synapse_state {
     uint64_t passwordless; /* of them */
     uint64_t totals[EMS_TOTAL_COUNT];
     bool has_totals;   /* they were counted */
+    /* Event ids of events and of event_json: how many, and the sum of their hashes, which is the
+     * same for the same ids in any order. */
+    struct {
+        uint64_t count, sum;
+    } ids[2];
     uint32_t markers;  /* of releases, by the deltas applied */
     char database[64]; /* encoding and locale of the source, if the dump says them (pg_dump -C) */
     bool bad_locale, bad_encoding;
@@ -111,6 +116,8 @@ void ems_synapse_see_sequence(struct ems_synapse_state *, const char *name, int6
 void ems_synapse_see_position(struct ems_synapse_state *, const char *stream, int64_t value);
 void ems_synapse_see_highest(struct ems_synapse_state *, size_t sequence, size_t source,
                              int64_t value);
+/* Do events and event_json hold the same ids, as far as this was seen? */
+bool ems_synapse_same_ids(const struct ems_synapse_state *);
 /* A user; `server` is behind the colon, printable, "" if there is none. */
 void ems_synapse_see_users(struct ems_synapse *, const char *server, uint64_t users);
 int ems_synapse_names_add(struct ems_synapse_names *, const char *name, struct ems_error *);
@@ -129,9 +136,8 @@ const char *ems_synapse_state_releases(const struct ems_synapse *, char *out, si
  */
 void ems_synapse_judge(const struct ems_synapse *, const char *artifact, struct ems_findings *);
 
-/* Is there a finding of this code, artifact and message, both printable? */
-bool ems_synapse_is_said(const struct ems_findings *, int code, const char *artifact,
-                         const char *message);
+/* Of the finding that a restored database answers better than the dump. */
+#define EMS_SYNAPSE_CONTENTS " rows of event_json: the content of "
 
 /* What a sequence must be set to: the greatest of all, 0 if it is not behind. */
 int64_t ems_synapse_sequence_wanted(const struct ems_synapse_state *, size_t sequence);

@@ -96,10 +96,14 @@ static void check_missing(struct upload *u)
 static void check_name(struct upload *u, const char *name, const char *whose, const char *artifact,
                        int code, const char *expected, const char *by)
 {
+    char message[800];
+
     if (name == NULL || name[0] == '\0' || expected == NULL || strcmp(name, expected) == 0)
         return;
-    ems_findings_add(u->findings, code, EMS_SEVERITY_ERROR, artifact, NULL, EMS_NOWHERE, NULL,
-                     "%s is of %s, but %s says %s", whose, name, by, expected);
+    snprintf(message, sizeof message, "%s is of %s, but %s says %s", whose, name, by, expected);
+    if (!ems_findings_has(u->findings, code, artifact, message)) /* a restore has asked before */
+        ems_findings_add(u->findings, code, EMS_SEVERITY_ERROR, artifact, NULL, EMS_NOWHERE, NULL,
+                         "%s", message);
 }
 
 /* "example.org.signing.key", where the first part looks like a server's name: Debian's file is

@@ -28,6 +28,8 @@ enum {
     OPT_DSN,
     OPT_EMBEDDED,
     OPT_SCHEMA_FROM,
+    OPT_REPAIR_SEQUENCES,
+    OPT_TRUNCATE_KEYS,
     OPT_SERVER_NAME,
     OPT_MAX_MEDIA,
     OPT_RECIPIENT_KEY,
@@ -79,6 +81,12 @@ static const struct {
     {{"embedded", required_argument, NULL, OPT_EMBEDDED},
      CLI_SERVER,
      "    --embedded=DIR          use a private server kept in DIR, made on first use"},
+    {{"repair-sequences", no_argument, NULL, OPT_REPAIR_SEQUENCES},
+     CLI_SERVER,
+     "    --repair-sequences      set those that are behind, so that Synapse starts"},
+    {{"truncate-one-time-keys", no_argument, NULL, OPT_TRUNCATE_KEYS},
+     CLI_SERVER,
+     "    --truncate-one-time-keys  empty e2e_one_time_keys_json"},
     {{"schema-from", required_argument, NULL, OPT_SCHEMA_FROM},
      CLI_SERVER,
      "    --schema-from=DUMP|CONNINFO  for an SQLite homeserver: a dump or a database of a\n"
@@ -224,6 +232,12 @@ static int take_option(struct cli *cli, int c, const char *value)
         break;
     case OPT_EMBEDDED:
         cli->embedded = value;
+        break;
+    case OPT_REPAIR_SEQUENCES:
+        cli->repair_sequences = true;
+        break;
+    case OPT_TRUNCATE_KEYS:
+        cli->truncate_one_time_keys = true;
         break;
     case OPT_SCHEMA_FROM:
         cli->schema_from = value;

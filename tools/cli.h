@@ -14,7 +14,7 @@
 enum {
     CLI_SECRETS = 1 << 0,   /* passphrase, keys, --allow-no-integrity */
     CLI_OUTPUT = 1 << 1,    /* -o, -f */
-    CLI_SERVER = 1 << 2,    /* --dsn, --embedded, -d, -j, -f */
+    CLI_SERVER = 1 << 2,    /* --dsn, --embedded, -d, -j, -f, repairs */
     CLI_NAME = 1 << 3,      /* --server-name */
     CLI_RECIPIENT = 1 << 4, /* --recipient-key */
     CLI_MANIFEST = 1 << 5,  /* --blocks, --no-inner, --fast, --listing, -j */
@@ -43,7 +43,8 @@ struct cli {
     int passphrase_fd; /* -1: none */
     unsigned jobs;
     uint64_t max_media; /* bytes; 0: any */
-    bool json, allow_no_integrity, force, quiet, verbose, blocks, no_inner, fast;
+    bool json, allow_no_integrity, force, quiet, verbose, blocks, no_inner, fast,
+        repair_sequences, truncate_one_time_keys;
     enum cli_when progress, color;
     const char *const *paths;
     size_t path_count;

@@ -13,6 +13,8 @@ void server_restore(struct cli *cli, struct ems_artifact *artifact, struct ems_s
         .server_name = cli->server_name,
         .schema_from = cli->schema_from,
         .replace = cli->force,
+        .repair_sequences = cli->repair_sequences,
+        .truncate_one_time_keys = cli->truncate_one_time_keys,
         .plan = plan,
     };
 
