@@ -2,6 +2,8 @@
  */
 #include "sql_snippets.h"
 
+#include <time.h>
+
 /* ---- good dumps ---- */
 
 static const char *const good[] = {"fixtures/sql/mini.sql", "fixtures/sql/old-inserts.sql",
@@ -424,6 +426,93 @@ static void test_catalog_limits(void)
     ems_buf_release(&text);
 }
 
+/* CPU seconds for one unit again and again, between a beginning and what comes after it. */
+static double cost(const char *begin, const char *unit, size_t unit_size, size_t size)
+{
+    struct ems_buf text = {0};
+    struct ems_error err = {0};
+    clock_t start;
+
+    ems_buf_printf(&text, NULL, "%s%s", head, begin);
+    while (text.size < size)
+        ems_buf_append(&text, unit, unit_size, NULL);
+    ems_buf_append(&text, foot, strlen(foot), NULL);
+    start = clock();
+    scan(text.data, text.size, 65536, NULL, NULL, &err);
+    start = clock() - start;
+    ems_buf_release(&text);
+    return (double)start / CLOCKS_PER_SEC;
+}
+
+/* Four times the text takes four times as long, not sixteen: for everything that some lexer of SQL
+ * is known to read twice, and for what is looked up here. */
+static void test_linear(void)
+{
+    static const struct {
+        const char *begin, *unit;
+    } patterns[] = {
+        {"", "/*"},
+        {"SELECT ", "/**/"},
+        {"", "--\n"},
+        {"", "-- x */ /* 'a\n"},
+        {"SELECT ", "("},
+        {"CREATE TABLE public.x (a integer DEFAULT ", "1+"},
+        {"CREATE TABLE public.x (a integer DEFAULT ", "-"},
+        {"CREATE TABLE public.x (a text DEFAULT $a$", "$a"},
+        {"SELECT $a$ $", "a$ $"},
+        {"", "SELECT 1 UNION ALL "},
+        {"COMMENT ON TABLE public.t IS 'a'", "\n'a'"},
+        {"INSERT INTO public.t VALUES ", "('x''y', 1),"},
+        {"INSERT INTO public.t VALUES (E'", "\\\\''"},
+        {"INSERT INTO public.t VALUES ('a', 1)", " /* ' */\n"},
+        {"", "INSERT INTO public.t VALUES ('a', 1);\n"},
+        {"", "SET lock_timeout = 0;\n"},
+        {"", "COMMENT ON TABLE public.t IS 'a';\n"},
+        {"", "GRANT ALL ON TABLE public.t TO a;\n"},
+        {"COPY public.t (a, b) FROM stdin;\n", "a\t1\n"},
+        {"COPY public.t (a, b) FROM stdin;\n", "\\\\"},
+        {"COPY public.u (c) FROM stdin;\n", "\\\\.\n"},
+        {"COPY public.u (c) FROM stdin;\n", "\xf0\x9f\x98\x80"},
+        {"COPY public.u (c) FROM stdin;\n", "\n"},
+    };
+    enum { SMALL = 256 * 1024 };
+
+    for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {
+        const char *begin = patterns[i].begin, *unit = patterns[i].unit;
+        double one = cost(begin, unit, strlen(unit), SMALL);
+        double four = cost(begin, unit, strlen(unit), 4 * SMALL);
+
+        if (four > 8 * one + 0.05)
+            printf("\n    %s%s: %.3f s, four times as much: %.3f s", begin, unit, one, four);
+        CU_ASSERT(four <= 8 * one + 0.05);
+    }
+}
+
+/* The same for names: tables, each with an index, a comment and rows; columns that come sorted. */
+static void test_linear_names(void)
+{
+    double seconds[2];
+
+    for (size_t round = 0; round < 2; round++) {
+        struct ems_buf text = {0};
+        struct ems_error err = {0};
+        clock_t start;
+
+        for (int t = 0; t < (round == 0 ? 1000 : 4000); t++)
+            ems_buf_printf(&text, NULL,
+                           "CREATE TABLE public.t%07d (a1 text, a2 text, a3 text, a4 text);\n"
+                           "CREATE INDEX i%d ON public.t%07d USING btree (a4, a3, a2, a1);\n"
+                           "COPY public.t%07d (a1, a2) FROM stdin;\nx\ty\n\\.\n",
+                           t, t, t, t);
+        ems_buf_printf(&text, NULL, "--\n-- PostgreSQL database dump complete\n--\n");
+        start = clock();
+        ASSERT_CODE(scan(text.data, text.size, 65536, NULL, NULL, &err), EMS_END);
+        seconds[round] = (double)(clock() - start) / CLOCKS_PER_SEC;
+        ems_buf_release(&text);
+    }
+    CU_ASSERT(seconds[1] <= 8 * seconds[0] + 0.05);
+}
+
 EMS_TESTS("sqlscan", {"chunk matrix", test_chunk_matrix}, {"what comes out", test_what_comes_out},
           {"old dump with INSERTs", test_old_inserts},
           {"Windows line ends, byte order mark", test_crlf_and_bom},
@@ -432,4 +521,5 @@ EMS_TESTS("sqlscan", {"chunk matrix", test_chunk_matrix}, {"what comes out", tes
           {"failure of the stage below", test_failure_below},
           {"origin of a failure", test_origin_and_drain}, {"the end of a dump", test_the_end},
           {"not a dump", test_not_a_dump}, {"schema only", test_schema_only},
-          {"limits", test_limits}, {"limits of the catalog", test_catalog_limits})
+          {"limits", test_limits}, {"limits of the catalog", test_catalog_limits},
+          {"time is linear", test_linear}, {"time is linear in names", test_linear_names})
