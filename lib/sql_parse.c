@@ -50,6 +50,11 @@ static uint8_t upper(uint8_t c)
     return c >= 'a' && c <= 'z' ? (uint8_t)(c - 0x20) : c;
 }
 
+static uint8_t lower(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 0x20) : c;
+}
+
 /* Words of the grammar match only without quotes: "select" in quotes is a name. Names match in
  * quotes too, if they are written there as the server folds them: "Text" is not text. */
 static bool token_is(const struct ems_sql_parse *p, size_t at, const char *word, size_t size)
@@ -105,129 +110,32 @@ bool ems_sql_one_of(struct ems_sql_parse *p, const char *const *list)
 
 /*
  * Words that are never a name without quotes: the server's reserved ones, and those reserved except
- * for functions and types (src/include/parser/kwlist.h of 9.6 to 18). pg_dump quotes them.
+ * for functions and types (src/include/parser/kwlist.h of 9.6 to 18). pg_dump quotes them. Each
+ * stands between blanks, which are in no word.
  */
-static const char *const reserved[] = {
-    "ALL",
-    "ANALYSE",
-    "ANALYZE",
-    "AND",
-    "ANY",
-    "ARRAY",
-    "AS",
-    "ASC",
-    "ASYMMETRIC",
-    "AUTHORIZATION",
-    "BINARY",
-    "BOTH",
-    "CASE",
-    "CAST",
-    "CHECK",
-    "COLLATE",
-    "COLLATION",
-    "COLUMN",
-    "CONCURRENTLY",
-    "CONSTRAINT",
-    "CREATE",
-    "CROSS",
-    "CURRENT_CATALOG",
-    "CURRENT_DATE",
-    "CURRENT_ROLE",
-    "CURRENT_SCHEMA",
-    "CURRENT_TIME",
-    "CURRENT_TIMESTAMP",
-    "CURRENT_USER",
-    "DEFAULT",
-    "DEFERRABLE",
-    "DESC",
-    "DISTINCT",
-    "DO",
-    "ELSE",
-    "END",
-    "EXCEPT",
-    "FALSE",
-    "FETCH",
-    "FOR",
-    "FOREIGN",
-    "FREEZE",
-    "FROM",
-    "FULL",
-    "GRANT",
-    "GROUP",
-    "HAVING",
-    "ILIKE",
-    "IN",
-    "INITIALLY",
-    "INNER",
-    "INTERSECT",
-    "INTO",
-    "IS",
-    "ISNULL",
-    "JOIN",
-    "LATERAL",
-    "LEADING",
-    "LEFT",
-    "LIKE",
-    "LIMIT",
-    "LOCALTIME",
-    "LOCALTIMESTAMP",
-    "NATURAL",
-    "NOT",
-    "NOTNULL",
-    "NULL",
-    "OFFSET",
-    "ON",
-    "ONLY",
-    "OR",
-    "ORDER",
-    "OUTER",
-    "OVERLAPS",
-    "PLACING",
-    "PRIMARY",
-    "REFERENCES",
-    "RETURNING",
-    "RIGHT",
-    "SELECT",
-    "SESSION_USER",
-    "SIMILAR",
-    "SOME",
-    "SYMMETRIC",
-    "SYSTEM_USER",
-    "TABLE",
-    "TABLESAMPLE",
-    "THEN",
-    "TO",
-    "TRAILING",
-    "TRUE",
-    "UNION",
-    "UNIQUE",
-    "USER",
-    "USING",
-    "VARIADIC",
-    "VERBOSE",
-    "WHEN",
-    "WHERE",
-    "WINDOW",
-    "WITH",
-};
+static const char reserved[] =
+    " all analyse analyze and any array as asc asymmetric authorization binary both case "
+    "cast check collate collation column concurrently constraint create cross "
+    "current_catalog current_date current_role current_schema current_time "
+    "current_timestamp current_user default deferrable desc distinct do else end except "
+    "false fetch for foreign freeze from full grant group having ilike in initially inner "
+    "intersect into is isnull join lateral leading left like limit localtime localtimestamp "
+    "natural not notnull null offset on only or order outer overlaps placing primary "
+    "references returning right select session_user similar some symmetric system_user "
+    "table tablesample then to trailing true union unique user using variadic verbose when "
+    "where window with ";
 
-static int compare_word(const void *key, const void *item)
+/* A word of the list would fit into the buffer, so a longer one is not in it. */
+bool ems_sql_in_list(const char *list, const uint8_t *text, size_t size, bool fold)
 {
-    return strcmp(key, *(const char *const *)item);
-}
+    char word[32] = " ";
 
-/* The list is short words only, so a longer one needs no look. */
-static bool is_reserved(const uint8_t *text, size_t size)
-{
-    char word[32];
-
-    if (size >= sizeof word)
+    if (size > sizeof word - 3)
         return false;
     for (size_t i = 0; i < size; i++)
-        word[i] = (char)(text[i] >= 'a' && text[i] <= 'z' ? text[i] - 0x20 : text[i]);
-    word[size] = '\0';
-    return bsearch(word, reserved, sizeof reserved / sizeof reserved[0], sizeof reserved[0],
-                   compare_word) != NULL;
+        word[i + 1] = (char)(fold ? lower(text[i]) : text[i]);
+    word[size + 1] = ' ';
+    return strstr(list, word) != NULL;
 }
 
 /* ---- names ---- */
@@ -253,12 +161,11 @@ static bool append_name(struct ems_sql_parse *p)
     if (ems_sql_at_end(p))
         return false;
     if (token->kind == EMS_TOKEN_WORD) {
-        if (is_reserved(in, token->size))
+        if (ems_sql_in_list(reserved, in, token->size, true))
             return false;
         for (; size < token->size; size++) { /* folded as the server does for UTF-8: ASCII only */
-            char c = (char)in[size];
+            char c = (char)lower(in[size]);
 
-            c = (char)(c >= 'A' && c <= 'Z' ? c + 0x20 : c);
             put_names(p, &c, 1);
         }
     } else if (token->kind == EMS_TOKEN_QUOTED) {

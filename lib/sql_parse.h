@@ -55,6 +55,10 @@ bool ems_sql_anything(struct ems_sql_parse *);
 /* Any one of the words of a NULL-terminated list. */
 bool ems_sql_one_of(struct ems_sql_parse *, const char *const *list);
 
+/* Is the word one of a list: " a b c ", in small letters, a blank round each? fold: capitals count as
+ * small letters, as outside quotes. */
+bool ems_sql_in_list(const char *list, const uint8_t *text, size_t size, bool fold);
+
 /* A name as the server sees it: folded or unquoted. Not a reserved word. */
 bool ems_sql_name(struct ems_sql_parse *, const char **name);
 
