@@ -26,6 +26,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* A relation is one allocation, so free is enough for a node. */
 void ems_sql_catalog_release(struct ems_sql_catalog *catalog)
 {
     tdestroy(catalog->relations, free);
@@ -64,6 +65,7 @@ static struct ems_sql_relation *make(const char *name, const char *const *column
     return relation;
 }
 
+/* The server would refuse the same things, but only while it restores. */
 int ems_sql_catalog_add(struct ems_sql_catalog *catalog, const char *name, bool is_table,
                         const char *const *columns, size_t column_count, struct ems_error *err)
 {
@@ -105,6 +107,7 @@ int ems_sql_catalog_add(struct ems_sql_catalog *catalog, const char *name, bool 
     return EMS_OK;
 }
 
+/* Exact: what was folded or unquoted was so on both sides. */
 bool ems_sql_relation_has(const struct ems_sql_relation *relation, const char *column)
 {
     return relation->column_count > 0 && bsearch(&column, relation->columns, relation->column_count,

@@ -56,6 +56,8 @@ static bool optional_size(struct ems_sql_parse *p)
     return ems_sql_words(p, ")");
 }
 
+/* Types by name would be looked up in schema public too if the dump had created any there: it
+ * cannot, only tables have row types, and those no dump of Synapse uses. */
 static bool base_type(struct ems_sql_parse *p)
 {
     static const char *const zones[] = {"WITH TIME ZONE", "WITHOUT TIME ZONE", NULL};
@@ -173,7 +175,7 @@ static const char *const binary_operators[] = {
     NULL,
 };
 
-/* Behind an operand. */
+/* Behind an operand; OPERATOR(schema.op), which could name another, is not among them. */
 static const char *const tests[] = {
     "IS NULL",      "IS NOT NULL", "IS TRUE",        "IS NOT TRUE", "IS FALSE",
     "IS NOT FALSE", "IS UNKNOWN",  "IS NOT UNKNOWN", NULL,
@@ -198,7 +200,8 @@ static bool extract(struct ems_sql_parse *p)
            ems_sql_expression(p) && ems_sql_words(p, ")");
 }
 
-/* CASE [x] WHEN y THEN z ... [ELSE e] END */
+/* CASE [x] WHEN y THEN z ... [ELSE e] END. Words like WHEN are reserved, so none of the expressions
+ * can swallow them as a column. */
 static bool case_when(struct ems_sql_parse *p)
 {
     if (!ems_sql_is(p, "WHEN") && !ems_sql_expression(p))
@@ -258,6 +261,8 @@ static bool call_or_column(struct ems_sql_parse *p)
     return !ems_sql_is(p, ".");
 }
 
+/* An operand. What is missing here is refused: subselects above all, which could read other tables;
+ * also parameters, row and table references, and every kind of aggregate. */
 static bool primary(struct ems_sql_parse *p)
 {
     if (ems_sql_number(p) || ems_sql_any_string(p) || ems_sql_one_of(p, keyword_values))
@@ -294,7 +299,11 @@ static bool postfixes(struct ems_sql_parse *p)
     }
 }
 
-/* Recursion is by parentheses only, and limited; chains of operators are a loop. */
+/*
+ * Recursion is by parentheses only, and limited; chains of operators are a loop. The server's own
+ * parser recurses for chains too (1+1+1+...), but a statement is too short to exhaust its stack:
+ * it has a limit of its own (max_stack_depth) and would say so.
+ */
 bool ems_sql_expression(struct ems_sql_parse *p)
 {
     bool good;

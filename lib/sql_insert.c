@@ -24,7 +24,8 @@ enum state {
     DONE,
 };
 
-/* INSERT INTO t [(a, b)] [OVERRIDING SYSTEM VALUE] VALUES */
+/* INSERT INTO t [(a, b)] [OVERRIDING SYSTEM VALUE] VALUES. Without a list the values are those of
+ * all columns, in the order of CREATE TABLE. */
 bool ems_sql_insert_head(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
@@ -130,6 +131,7 @@ bool ems_sql_insert_token(struct ems_sql_insert *insert, const uint8_t *text,
     return true;
 }
 
+/* The semicolon may stand behind a row, or behind the whole of ON CONFLICT DO NOTHING. */
 bool ems_sql_insert_end(const struct ems_sql_insert *insert)
 {
     return insert->state == ROW_END || insert->state == DEFAULT_ROW || insert->state == DONE;

@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+/* scan.l: self, without what has states of its own (the semicolon, the colon) and without operator
+ * characters. */
 static bool is_punct(uint8_t c)
 {
     return c == '(' || c == ')' || c == '[' || c == ']' || c == ',' || c == '.';
@@ -194,6 +196,8 @@ static int step_operator(struct ems_sql_lex *lex, uint8_t c, bool *again, struct
     return ems_sql_lex_end_operator(lex, err);
 }
 
+/* One byte, one state. *again: the byte was not taken, the new state must see it. A state that sets
+ * it has moved on, so a byte is looked at twice or three times at most. */
 static int step(struct ems_sql_lex *lex, uint8_t c, bool *again, enum ems_sql_lex_event *event,
                 struct ems_error *err)
 {
@@ -283,6 +287,11 @@ static int check_encoding(struct ems_sql_lex *lex, const uint8_t *data, size_t s
                     (unsigned long long)line, data[i]);
 }
 
+/*
+ * The encoding is checked of what was used, after the fact: so each byte is checked once, in long
+ * runs, and an event ends the check where it ends the lexing. The line that a bad byte is named
+ * with is counted from where this feed began.
+ */
 int ems_sql_lex_feed(struct ems_sql_lex *lex, const uint8_t *data, size_t size, size_t *used,
                      enum ems_sql_lex_event *event, struct ems_error *err)
 {
@@ -337,6 +346,7 @@ int ems_sql_lex_finish(struct ems_sql_lex *lex, struct ems_error *err)
     return rc == EMS_OK ? ems_sql_lex_flush(lex, err) : rc;
 }
 
+/* Words and numbers are parts of a statement to whoever reads the message. */
 const char *ems_sql_lex_inside(const struct ems_sql_lex *lex)
 {
     switch (lex->state) {

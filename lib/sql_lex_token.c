@@ -11,6 +11,8 @@
 
 /* ---- character classes (scan.l: ident_start, ident_cont, self, op_chars, space) ---- */
 
+/* Every byte above ASCII counts as a letter, whatever character it is part of: the server does the
+ * same (ident_start), so no space or quote of Unicode can separate or quote anything. */
 static bool is_word_start(uint8_t c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80;
@@ -27,6 +29,8 @@ static bool is_tag(uint8_t c)
     return is_word_start(c) || is_digit(c);
 }
 
+/* The vertical tab is a blank for servers from 16 on only, so it is none here: nothing that a dump
+ * holds between tokens. */
 bool ems_sql_is_blank(uint8_t c)
 {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f';
@@ -72,6 +76,7 @@ int ems_sql_lex_put(struct ems_sql_lex *lex, const uint8_t *data, size_t size,
     return ems_buf_append(&lex->text, data, size, err);
 }
 
+/* Comments and blanks are counted from the last token on, see EMS_SQL_BLANK_MAX. */
 static int take(struct ems_sql_lex *lex, const struct ems_sql_token *token, struct ems_error *err)
 {
     lex->run = 0;
@@ -113,7 +118,8 @@ int ems_sql_lex_end_token(struct ems_sql_lex *lex, struct ems_error *err)
     return take(lex, &lex->token, err);
 }
 
-/* A string ends at the last byte read, perhaps. */
+/* A string ends at the last byte read, perhaps: after a line end among the blanks that follow, a
+ * quote goes on with it (scan.l: quotecontinue). Its token grows over them then. */
 static void end_string(struct ems_sql_lex *lex)
 {
     lex->state = EMS_LEX_PLAIN;
@@ -155,7 +161,10 @@ static int end_word(struct ems_sql_lex *lex, struct ems_error *err)
     return ems_sql_lex_end_token(lex, err);
 }
 
-/* The server cuts + and - off the end of an operator, unless it has one of ~!@#^&|`?% in it. */
+/*
+ * The server cuts + and - off the end of an operator, unless it has one of ~!@#^&|`?% in it, so
+ * that "a=-1" is three tokens. What is cut off are operators of one byte each.
+ */
 int ems_sql_lex_end_operator(struct ems_sql_lex *lex, struct ems_error *err)
 {
     const uint8_t *op = lex->text.data + lex->token.start;
@@ -236,6 +245,8 @@ static int step_word(struct ems_sql_lex *lex, uint8_t c, bool *again, struct ems
     return end_word(lex, err);
 }
 
+/* U&'...' and U&"...": lexed to their end, so that what is in them is not taken for anything else,
+ * and refused as junk, because an escape could spell any name. */
 static int step_unicode_prefix(struct ems_sql_lex *lex, uint8_t c, bool *again,
                                struct ems_error *err)
 {
@@ -339,6 +350,7 @@ static int step_quoted(struct ems_sql_lex *lex, uint8_t c, bool *again, struct e
     return ems_sql_lex_put_byte(lex, c, err);
 }
 
+/* All of these states are within a token; none can begin or end a statement or a comment. */
 int ems_sql_lex_step_token(struct ems_sql_lex *lex, uint8_t c, bool *again, struct ems_error *err)
 {
     int rc;
@@ -369,6 +381,8 @@ int ems_sql_lex_step_token(struct ems_sql_lex *lex, uint8_t c, bool *again, stru
 
 /* ---- tokens ---- */
 
+/* Statements are limited in size, and so are their tokens: the array doubles a few times, and is
+ * kept from one statement to the next. */
 int ems_sql_tokens_add(struct ems_sql_tokens *tokens, const struct ems_sql_token *token,
                        struct ems_error *err)
 {
@@ -391,6 +405,7 @@ void ems_sql_tokens_release(struct ems_sql_tokens *tokens)
     *tokens = (struct ems_sql_tokens){0};
 }
 
+/* Folds ASCII only, as the server does for key words in every locale (ScanKeywordLookup). */
 bool ems_sql_token_is(const uint8_t *text, const struct ems_sql_token *token, const char *word)
 {
     size_t i = 0;

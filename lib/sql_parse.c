@@ -20,6 +20,8 @@ int ems_sql_parse_begin(struct ems_sql_parse *p, const struct ems_sql_tokens *to
     return ems_buf_reserve(&p->names, 2 * text->size + tokens->count * 32 + 64, err);
 }
 
+/* Shapes are tried one inside the other, so the innermost reason comes first, and it is the most
+ * exact one. */
 bool ems_sql_no(struct ems_sql_parse *p, const char *reason, const char *subject)
 {
     if (p->reason == NULL) {
@@ -80,6 +82,7 @@ bool ems_sql_is(const struct ems_sql_parse *p, const char *word)
     return token_is(p, p->at, word, strlen(word));
 }
 
+/* Where the longest of several possibilities ended is where a person should look: `furthest`. */
 bool ems_sql_words(struct ems_sql_parse *p, const char *words)
 {
     size_t at = p->at;
@@ -185,6 +188,7 @@ static bool append_name(struct ems_sql_parse *p)
     return true;
 }
 
+/* Names lie one behind the other in p->names, each with its NUL. */
 bool ems_sql_name(struct ems_sql_parse *p, const char **name)
 {
     char *start = put_names(p, "", 0);
@@ -196,6 +200,11 @@ bool ems_sql_name(struct ems_sql_parse *p, const char **name)
     return true;
 }
 
+/*
+ * Only one schema, so that a dump can shadow nothing of pg_catalog. "public." is put in front of
+ * what may turn out to be the schema itself; it is written a second time then, the first stays
+ * unused.
+ */
 bool ems_sql_full_name(struct ems_sql_parse *p, const char **full)
 {
     char *start = put_names(p, "public.", 7);
@@ -240,6 +249,7 @@ bool ems_sql_sequence(struct ems_sql_parse *p, const char **full)
     return ems_sql_full_name(p, full) && is_known(p, *full, false);
 }
 
+/* The table is known to be in the catalog. */
 bool ems_sql_column(struct ems_sql_parse *p, const char *table, const char **name)
 {
     const char *column;
@@ -270,11 +280,13 @@ bool ems_sql_dotted_column(struct ems_sql_parse *p, const char **table)
            ems_sql_column(p, *table, NULL);
 }
 
+/* Of pointers to names, for qsort. */
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* Among the names, behind those that are there, at an address where pointers may lie. */
 const char **ems_sql_list(struct ems_sql_parse *p, size_t room)
 {
     size_t start = (p->names.size + sizeof(char *) - 1) / sizeof(char *) * sizeof(char *);
@@ -318,6 +330,8 @@ bool ems_sql_column_list(struct ems_sql_parse *p, const char *table, const char 
 
 /* ---- constants ---- */
 
+/* No escapes: standard_conforming_strings is on, or the dump was refused where it says otherwise. A
+ * string in pieces is one that no pg_dump writes where its value matters. */
 bool ems_sql_string(struct ems_sql_parse *p, const char **value)
 {
     const struct ems_sql_token *token = p->tokens + p->at;
@@ -381,6 +395,7 @@ bool ems_sql_is_number(const uint8_t *text, const struct ems_sql_token *token)
     return at == token->size;
 }
 
+/* A sign before a number is an operator for the lexer, two of them are one: "- -1" is refused. */
 bool ems_sql_number(struct ems_sql_parse *p)
 {
     size_t at = p->at;
@@ -395,6 +410,7 @@ bool ems_sql_number(struct ems_sql_parse *p)
     return true;
 }
 
+/* Of any length: what does not fit the server refuses. */
 bool ems_sql_integer(struct ems_sql_parse *p)
 {
     size_t at = p->at;
@@ -442,6 +458,8 @@ static const char *name_in_string(struct ems_sql_parse *p, const char *value)
     return quoted ? NULL : full;
 }
 
+/* The server looks such a name up when the statement runs (regclass), so it is held to the catalog
+ * like a name outside quotes. */
 bool ems_sql_sequence_string(struct ems_sql_parse *p, const char **full)
 {
     const char *value;

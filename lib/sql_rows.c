@@ -70,6 +70,7 @@ static int end_row(struct ems_sql_rows *r, struct ems_error *err)
     return EMS_OK;
 }
 
+/* The last column has no tab behind it. */
 static int tab(struct ems_sql_rows *r, struct ems_error *err)
 {
     if (r->tabs + 1 >= r->columns)
@@ -139,6 +140,7 @@ static int step_escape(struct ems_sql_rows *r, uint8_t c, struct ems_error *err)
     return EMS_OK;
 }
 
+/* The machine itself, one byte. EMS_END at the line feed of the end marker. */
 static int step(struct ems_sql_rows *r, uint8_t c, struct ems_error *err)
 {
     if (r->utf8.need > 0)
@@ -286,6 +288,8 @@ static size_t marker_bytes(const struct ems_sql_rows *r, size_t used)
     return r->marker < used ? r->marker : used;
 }
 
+/* Fast paths and machine in turns. The limit of a row is looked at between spans only: one row over
+ * it by a span costs nothing, and a look at each byte would. */
 int ems_sql_rows_feed(struct ems_sql_rows *r, const uint8_t *data, size_t size,
                       struct ems_sql_rows_fed *fed, struct ems_error *err)
 {

@@ -1,4 +1,10 @@
-/* sql_shape.c - see sql_shape.h. The list itself, and the shapes that are short. */
+/*
+ * sql_shape.c - see sql_shape.h. The list itself, and the shapes that are short.
+ *
+ * Deny by default: a statement is sent only if a function here has seen each of its tokens and knew
+ * it. Where "anything" may follow, the statement is one that is never sent; it is recognised only
+ * so that an honest dump is not refused because of it, and is counted under its reason.
+ */
 #include "sql_shape.h"
 
 #include <string.h>
@@ -11,6 +17,7 @@ void ems_sql_shaper_release(struct ems_sql_shaper *s)
     ems_buf_release(&s->rendered);
 }
 
+/* Blanks of the same number: tokens that come later keep their places. */
 void ems_sql_blank_out(struct ems_sql_parse *p, size_t from, size_t to)
 {
     const struct ems_sql_token *first = p->tokens + from, *last = p->tokens + to - 1;
@@ -63,6 +70,8 @@ static bool parse_set(struct ems_sql_shaper *s)
     struct ems_sql_parse *p = &s->parse;
     const char *value;
 
+    /* --use-set-session-authorization, --role: whose objects these were; here they get one owner.
+     */
     if (ems_sql_words(p, "SESSION AUTHORIZATION") || ems_sql_words(p, "ROLE"))
         return ems_sql_words(p, "DEFAULT") || ems_sql_string(p, NULL) || ems_sql_name(p, NULL);
     if (ems_sql_words(p, "CLIENT_ENCODING ="))
@@ -177,6 +186,7 @@ static bool skip(struct ems_sql_shaper *s, const char *reason)
     return true;
 }
 
+/* NULL takes a comment away: pg_dump --clean --if-exists does not write it, some scripts do. */
 static bool comment_text(struct ems_sql_parse *p)
 {
     return ems_sql_words(p, "IS") && (ems_sql_words(p, "NULL") || ems_sql_any_string(p));
@@ -259,7 +269,8 @@ static bool parse_copy(struct ems_sql_shaper *s)
     return true;
 }
 
-/* setval('public.s', 42, true) */
+/* setval('public.s', 42, true): the only function that a dump may call; the sequence is one that it
+ * has created. */
 static bool parse_setval(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
@@ -278,7 +289,8 @@ const char ems_sql_reason_clean[] =
 static const char publication[] = "publications";
 static const char statistics[] = "planner statistics: they are gathered anew";
 
-/* In the order of trying: longer beginnings first. */
+/* In the order of trying: longer beginnings first. A reason stands where nothing is sent; it is
+ * what the report says, and statements are counted by its address. */
 static const struct {
     const char *words;
     bool (*parse)(struct ems_sql_shaper *);
@@ -351,7 +363,8 @@ static bool recognise(struct ems_sql_shaper *s)
     return begun ? false : ems_sql_no(p, "not a statement that is accepted", NULL);
 }
 
-/* "line 7: reason NAME: CREATE ..." */
+/* "line 7: reason NAME: CREATE ..."; without a better reason, the first token that did not fit. The
+ * head of the statement makes it easy to find with a pager. */
 static int refuse(struct ems_sql_shaper *s, const struct ems_sql_lex *lex, struct ems_error *err)
 {
     const struct ems_sql_parse *p = &s->parse;
@@ -450,7 +463,8 @@ static int begin_rows(struct ems_sql_shaper *s, struct ems_sql_lex *lex, struct 
     return EMS_OK;
 }
 
-/* The lexer hands over a token. */
+/* The lexer hands over a token. The word VALUES in a statement that begins with INSERT can only be
+ * the key word: a column of that name stands in quotes, and nothing else may come before it. */
 int ems_sql_shaper_take(void *context, struct ems_sql_lex *lex, const struct ems_sql_token *token,
                         struct ems_error *err)
 {
@@ -491,6 +505,7 @@ static int finish_insert(struct ems_sql_shaper *s, const struct ems_sql_lex *lex
     return EMS_OK;
 }
 
+/* On failure too everything is put back, but a caller goes on with none. */
 int ems_sql_shaper_finish(struct ems_sql_shaper *s, struct ems_sql_lex *lex, struct ems_error *err)
 {
     struct ems_sql_statement *st = &s->statement;

@@ -21,7 +21,8 @@ static bool drop_parameters(struct ems_sql_parse *p)
     return true;
 }
 
-/* A list of names that are columns of the table. */
+/* A list of names that are columns of the table. The server would find out as well, but only when
+ * all rows are in. */
 static bool columns_of(struct ems_sql_parse *p, const char *table)
 {
     uint32_t count;
@@ -31,7 +32,8 @@ static bool columns_of(struct ems_sql_parse *p, const char *table)
 
 /* ---- tables ---- */
 
-/* CHECK (expression) [NO INHERIT] [NOT VALID] */
+/* CHECK (expression) [NO INHERIT] [NOT VALID]. Checks run for every row, now and whenever somebody
+ * writes to the table later; ems_sql_expression is what keeps code out of them. */
 static bool check(struct ems_sql_parse *p)
 {
     if (!ems_sql_words(p, "CHECK ("))
@@ -43,7 +45,9 @@ static bool check(struct ems_sql_parse *p)
     return true;
 }
 
-/* What may follow a column's type; the order differs between versions of pg_dump. */
+/* What may follow a column's type; the order differs between versions of pg_dump. Defaults and
+ * generated columns are expressions like any other. Virtual generated columns (18) are refused: no
+ * older server could take them. */
 static bool column_clauses(struct ems_sql_parse *p)
 {
     for (;;) {
@@ -94,6 +98,7 @@ bool ems_sql_parse_create_table(struct ems_sql_shaper *s)
         if (!ems_sql_words(p, ",") && !ems_sql_is(p, ")"))
             return false;
     }
+    /* Synapse has none; their rows would be counted twice, or under another table. */
     if (ems_sql_is(p, "PARTITION") || ems_sql_is(p, "INHERITS"))
         return ems_sql_no(p, "partitions and inherited tables are not accepted", NULL);
     return drop_parameters(p);
@@ -120,6 +125,7 @@ static bool sequence_options(struct ems_sql_parse *p)
     }
 }
 
+/* It shares the name space of tables, so the catalog knows it. */
 bool ems_sql_parse_create_sequence(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
@@ -259,7 +265,8 @@ static bool clean(struct ems_sql_shaper *s)
            ems_sql_anything(p) && skip(s, ems_sql_reason_clean);
 }
 
-/* ALTER TABLE [ONLY] t ... */
+/* ALTER TABLE [ONLY] t ... Before anything was created it can only be what --clean writes, or the
+ * beginning of a dump that does not create its tables. */
 bool ems_sql_parse_alter_table(struct ems_sql_shaper *s)
 {
     struct ems_sql_parse *p = &s->parse;
@@ -282,6 +289,7 @@ bool ems_sql_parse_alter_table(struct ems_sql_shaper *s)
 /* column | function(...) | (expression), [COLLATE c] [operator class] [ASC|DESC] [NULLS ...] */
 static bool index_element(struct ems_sql_parse *p, const char *table)
 {
+    /* what Synapse and common extensions of its indexes use; all of them in every server */
     static const char *const classes[] = {
         "text_pattern_ops",
         "varchar_pattern_ops",

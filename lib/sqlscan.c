@@ -111,6 +111,7 @@ static int fill(struct ems_sqlscan *scan, struct ems_error *err)
     return rc;
 }
 
+/* The span keeps its origin, that is where its first byte came from: close enough for a finding. */
 static void use(struct ems_sqlscan *scan, size_t size)
 {
     scan->span.data += size;
@@ -189,6 +190,8 @@ static void count_reason(struct ems_sql_facts *facts, const char *reason)
     }
 }
 
+/* Every statement is counted once, under what becomes of it; rows of INSERT here, rows of COPY at
+ * the end of their block. */
 static int count_statement(struct ems_sqlscan *scan, const struct ems_sql_statement *st,
                            struct ems_error *err)
 {
@@ -216,6 +219,7 @@ static int count_statement(struct ems_sqlscan *scan, const struct ems_sql_statem
     return EMS_OK;
 }
 
+/* The scan ends with it, so there is one at most. */
 static void count_refused(struct ems_sqlscan *scan)
 {
     scan->facts.statements++;
@@ -233,6 +237,7 @@ static void note_version(const struct ems_sql_lex *lex, const char *prefix, char
         ems_printable(lex->comment + length, lex->comment_size - length, out, size);
 }
 
+/* Exactly: pg_dump writes nothing else on that line. */
 static bool comment_is(const struct ems_sql_lex *lex, const char *text)
 {
     return lex->comment_size == strlen(text) && memcmp(lex->comment, text, lex->comment_size) == 0;
@@ -314,6 +319,8 @@ static int on_meta(struct ems_sqlscan *scan, struct ems_error *err)
 
 /* ---- statements ---- */
 
+/* It ended with its semicolon. In the footer phase pg_dump has said that it is done, so whatever
+ * follows was put there by somebody else. */
 static int on_statement(struct ems_sqlscan *scan, struct ems_sql_event *event,
                         struct ems_error *err)
 {
@@ -504,6 +511,7 @@ static int finish(struct ems_sqlscan *scan, struct ems_error *err)
     return EMS_END;
 }
 
+/* Turns of the lexer or of the row checker until there is an event to lend, or an end. */
 static int next(struct ems_sqlscan *scan, struct ems_sql_event *event, struct ems_error *err)
 {
     bool lent = false;
@@ -530,6 +538,8 @@ static int next(struct ems_sqlscan *scan, struct ems_sql_event *event, struct em
     return rc;
 }
 
+/* A failure of ours is given the place of the span that it was found in; one from below has its own
+ * already. The first verdict stays. */
 int ems_sqlscan_next(struct ems_sqlscan *scan, struct ems_sql_event *event, struct ems_error *err)
 {
     if (scan->verdict == EMS_OK) {
