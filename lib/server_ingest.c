@@ -191,7 +191,8 @@ int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream
     if (rc == EMS_OK && sqlite)
         rc = read_schema(&schema, o, &err);
     if (rc == EMS_OK && *staging == NULL)
-        rc = ems_staging_open(&o->server, staging, &err);
+        rc = o->ahead != NULL ? ems_ahead_take(o->ahead, staging, &err)
+                              : ems_staging_open(&o->server, staging, &err);
     if (rc == EMS_OK)
         rc = ems_staging_create(*staging, name, o->replace, &err);
     if (rc == EMS_OK && artifact->bytes_out > 0 &&

@@ -8,6 +8,7 @@
 
 #include "artifact.h"
 #include "restore.h"
+#include "server_ahead.h"
 #include "staging.h"
 
 struct ems_ingest_options {
@@ -19,6 +20,7 @@ struct ems_ingest_options {
     bool replace;            /* an existing database of that name */
     bool repair_sequences;   /* see server_synapse.h */
     bool truncate_one_time_keys;
+    struct ems_ahead *ahead; /* that opens the server already; may be NULL */
     struct ems_plan *plan; /* that ems_plan_observe made in the first pass; NULL: no parallelism */
 };
 
@@ -32,7 +34,7 @@ struct ems_ingest_options {
  * touched.
  *
  * `staging` stays open for questions (ems_staging_howto) and is closed by the caller; it is opened
- * here because a bad artifact should not start a server. Sets artifact->staged on success. Returns
+ * here, or taken from `ahead`. Sets artifact->staged on success. Returns
  * EMS_OK or the code of the failure, which is also a finding by then.
  */
 int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream,

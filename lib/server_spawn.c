@@ -158,7 +158,14 @@ int ems_spawn_check_path(const struct ems_spawn_user *user, const char *path, st
 static void run_child(const struct ems_spawn_user *user, const char *const *argv, int input,
                       int output, pid_t parent)
 {
-    static char *const environment[] = {(char *)"LC_ALL=C", (char *)"PATH=/usr/bin:/bin", NULL};
+    /* A server's connections sort for one index after the other: memory that the C library has
+     * given back in between comes back from the kernel page by page (glibc manual, "Memory
+     * Allocation Tunables"). A sixth of a restore's time in the kernel. */
+    static char *const environment[] = {
+        (char *)"LC_ALL=C", (char *)"PATH=/usr/bin:/bin",
+        (char *)"GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.trim_threshold=1073741824:"
+                "glibc.malloc.mmap_threshold=1073741824",
+        NULL};
     static const char message[] = "the program cannot be executed\n";
     sigset_t none;
 

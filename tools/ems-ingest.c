@@ -13,7 +13,7 @@ static const struct cli_tool tool = {
 
 int main(int argc, char **argv)
 {
-    struct ems_staging *staging = NULL;
+    struct server server = {0};
     struct ems_upload upload = {0};
     struct cli cli;
     int status = cli_start(&cli, &tool, argc, argv);
@@ -23,11 +23,11 @@ int main(int argc, char **argv)
     if (cli_load_secrets(&cli) == 0 && cli_resolve(&cli, &upload)) {
         cli_load_manifest(&cli, &upload);
         for (size_t i = 0; i < upload.count && !cli.report.findings.out_of_memory; i++)
-            server_check_and_restore(&cli, &upload.sets[i], false, &staging);
+            server_check_and_restore(&cli, &upload.sets[i], false, &server);
         cli_end_manifest(&cli);
         cli_check_together(&cli);
     }
-    ems_staging_close(staging);
+    server_close(&server);
     status = cli_finish(&cli, false);
     ems_upload_release(&upload);
     return status;

@@ -17,7 +17,7 @@ static const struct cli_tool tool = {
     .max_paths = -1,
 };
 
-static void restore_stream(struct cli *cli, int fd, const char *name, struct ems_staging **staging)
+static void restore_stream(struct cli *cli, int fd, const char *name, struct server *server)
 {
     struct ems_artifact *artifact = ems_report_add(&cli->report);
     struct ems_error err = {0};
@@ -32,7 +32,7 @@ static void restore_stream(struct cli *cli, int fd, const char *name, struct ems
     if (stream == NULL)
         cli_fail(cli, &err);
     else
-        server_restore(cli, artifact, stream, NULL, staging);
+        server_restore(cli, artifact, stream, NULL, server);
 }
 
 /* The database among the artifacts that were named: by its name if there are several. */
@@ -55,7 +55,7 @@ static struct ems_part_set *choose(const struct ems_upload *upload, size_t *data
 int main(int argc, char **argv)
 {
     struct ems_part_set *set;
-    struct ems_staging *staging = NULL;
+    struct server server = {0};
     struct ems_upload upload = {0};
     struct cli cli;
     const char *name;
@@ -66,7 +66,7 @@ int main(int argc, char **argv)
         return status;
     if (cli_load_secrets(&cli) == 0) {
         if (cli_is_stream(&cli, &fd, &name)) {
-            restore_stream(&cli, fd, name, &staging);
+            restore_stream(&cli, fd, name, &server);
         } else if (cli_resolve(&cli, &upload)) {
             set = choose(&upload, &databases);
             if (databases != 1 && cli.report.findings.count == 0) {
@@ -81,10 +81,10 @@ int main(int argc, char **argv)
             }
             cli_load_manifest(&cli, &upload);
             if (databases == 1)
-                server_check_and_restore(&cli, set, true, &staging);
+                server_check_and_restore(&cli, set, true, &server);
         }
     }
-    ems_staging_close(staging);
+    server_close(&server);
     status = cli_finish(&cli, false);
     ems_upload_release(&upload);
     return status;

@@ -3,12 +3,25 @@
 
 #include <string.h>
 
+static struct ems_staging_options staging_options(const struct cli *cli)
+{
+    return (struct ems_staging_options){
+        .conninfo = cli->dsn, .embedded = cli->embedded, .jobs = cli->jobs};
+}
+
+void server_close(struct server *server)
+{
+    ems_staging_close(server->staging);
+    ems_ahead_free(server->ahead);
+}
+
 void server_restore(struct cli *cli, struct ems_artifact *artifact, struct ems_source *stream,
-                    struct ems_plan *plan, struct ems_staging **staging)
+                    struct ems_plan *plan, struct server *server)
 {
     struct ems_ingest_options options = {
         .check = cli_check_options(cli),
-        .server = {.conninfo = cli->dsn, .embedded = cli->embedded, .jobs = cli->jobs},
+        .server = staging_options(cli),
+        .ahead = server->ahead,
         .database = cli->database,
         .server_name = cli->server_name,
         .schema_from = cli->schema_from,
@@ -19,22 +32,32 @@ void server_restore(struct cli *cli, struct ems_artifact *artifact, struct ems_s
     };
 
     cli_progress(cli, artifact->name, "restoring", artifact->set != NULL ? artifact->set->size : 0);
-    if (ems_ingest_artifact(artifact, stream, &options, staging, &cli->report.findings) == EMS_OK &&
+    if (ems_ingest_artifact(artifact, stream, &options, &server->staging, &cli->report.findings) ==
+            EMS_OK &&
         artifact->staged != NULL && cli->epilogue == NULL)
-        cli->epilogue = strdup(ems_staging_howto(*staging, artifact->staged));
+        cli->epilogue = strdup(ems_staging_howto(server->staging, artifact->staged));
 }
 
 /* What the first pass leaves for the second. */
 struct first_pass {
+    struct cli *cli;
+    struct server *server;
     struct ems_plan plan;
     struct ems_check_options options;
 };
 
-/* An ems_check_options watch: the first pass tells the second what will be made of each table. */
+/*
+ * An ems_check_options watch: the first pass tells the second what will be made of each table. And
+ * with its first statement a dump has been decrypted and recognised: by the time that it is proven
+ * an embedded server can be up.
+ */
 static int plan_ahead(void *context, const struct ems_sql_event *event, struct ems_error *err)
 {
     struct first_pass *p = context;
+    const struct ems_staging_options options = staging_options(p->cli);
 
+    if (options.embedded != NULL && p->server->staging == NULL && p->server->ahead == NULL)
+        p->server->ahead = ems_ahead_begin(&options);
     return ems_plan_observe(&p->plan, event, err);
 }
 
@@ -50,10 +73,10 @@ static void forget(void *context)
 }
 
 void server_check_and_restore(struct cli *cli, struct ems_part_set *set, bool only_dumps,
-                              struct ems_staging **staging)
+                              struct server *server)
 {
     struct ems_artifact *artifact = ems_report_add(&cli->report);
-    struct first_pass p = {.options = cli_check_options(cli)};
+    struct first_pass p = {.cli = cli, .server = server, .options = cli_check_options(cli)};
 
     p.options.watch = plan_ahead;
     p.options.watch_again = forget;
@@ -68,7 +91,7 @@ void server_check_and_restore(struct cli *cli, struct ems_part_set *set, bool on
     }
     if (artifact->verdict == EMS_VERDICT_VERIFIED &&
         (artifact->is_sql || artifact->database != NULL))
-        server_restore(cli, artifact, NULL, &p.plan, staging);
+        server_restore(cli, artifact, NULL, &p.plan, server);
     else if (only_dumps && artifact->error == EMS_OK)
         ems_findings_add(
             &cli->report.findings, EMS_SQL_REFUSED, EMS_SEVERITY_ERROR, artifact->name, NULL,

@@ -5,13 +5,21 @@
 #include "cli.h"
 #include "server_ingest.h"
 
+/* The staging server of a run. Start with {0}; opened when it is needed. */
+struct server {
+    struct ems_staging *staging;
+    struct ems_ahead *ahead;
+};
+
+void server_close(struct server *);
+
 /* Restore one artifact as the command line says (stream and plan: see server_ingest.h), and leave
- * the commands to look at it in cli->epilogue. *staging is opened at the first use. */
+ * the commands to look at it in cli->epilogue. The server is opened at the first use. */
 void server_restore(struct cli *, struct ems_artifact *, struct ems_source *stream,
-                    struct ems_plan *plan, struct ems_staging **staging);
+                    struct ems_plan *plan, struct server *);
 
 /* Prove an artifact in a first pass and, if it is a good dump, restore it in a second. */
 void server_check_and_restore(struct cli *, struct ems_part_set *, bool only_dumps,
-                              struct ems_staging **staging);
+                              struct server *);
 
 #endif
