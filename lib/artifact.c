@@ -5,6 +5,7 @@
 #include "artifact_manifest.h"
 #include "artifact_sqlite.h"
 #include "artifact_text.h"
+#include "manifest_store.h"
 #include "sqlite_check.h"
 #include "synapse_state.h"
 
@@ -413,7 +414,7 @@ static int run_chain(struct ems_artifact *a, struct ems_source *bottom,
     struct ems_chain chain;
     int rc;
 
-    if (o->digests != NULL) {
+    if (o->digests != NULL && !o->digests->no_inside) {
         options.unlocked = &o->digests->unlocked;
         options.unpacked = &o->digests->unpacked;
     }
@@ -426,11 +427,12 @@ static int run_chain(struct ems_artifact *a, struct ems_source *bottom,
     return rc;
 }
 
-/* Layer by layer to the end; findings and verdict. digests may be NULL. */
+/* Layer by layer to the end; findings and verdict. */
 static int check_layers(struct ems_artifact *a, const struct ems_part_set *set,
                         struct ems_source *stream, const struct ems_check_options *o,
-                        struct ems_set_digests *digests, struct ems_findings *findings)
+                        struct ems_findings *findings)
 {
+    struct ems_set_digests *digests = o->digests != NULL ? &o->digests->set : NULL;
     struct ems_error err = {0};
     int rc;
 
@@ -481,7 +483,8 @@ int ems_artifact_check(struct ems_artifact *a, const struct ems_part_set *set,
                        struct ems_source *stream, const char *name,
                        const struct ems_check_options *o, struct ems_findings *findings)
 {
-    struct ems_set_digests own = {0}, *digests = o->digests != NULL ? &o->digests->set : NULL;
+    struct ems_artifact_digests own = {0};
+    struct ems_check_options with = *o;
     size_t first = findings->count;
     double start = now();
     int rc = EMS_OK;
@@ -491,22 +494,23 @@ int ems_artifact_check(struct ems_artifact *a, const struct ems_part_set *set,
     a->name = strdup(set != NULL ? set->name : name);
     if (a->name != NULL)
         a->kind = ems_kind_of_name(a->name);
-    if (set != NULL && digests == NULL && o->manifest != NULL) {
-        digests = &own;
-        rc = ems_set_digests_init(digests, set, 0, NULL);
+    if (set != NULL && o->digests == NULL && o->manifest != NULL && a->name != NULL) {
+        own.no_inside = !ems_manifest_has_inner(o->manifest, a->name);
+        with.digests = &own;
+        rc = ems_set_digests_init(&own.set, set, 0, NULL);
     }
     if (a->name == NULL || rc != EMS_OK) {
         ems_source_free(stream);
         return EMS_NO_MEMORY;
     }
-    rc = check_layers(a, set, stream, o, digests, findings);
+    rc = check_layers(a, set, stream, &with, findings);
     if (rc == EMS_OK && set != NULL && o->manifest != NULL) {
         if (ems_manifest_is_name(a->name))
             rc = ems_artifact_match_copy(a, o, findings);
         else
-            rc = ems_artifact_match(a, digests, o, first, findings);
+            rc = ems_artifact_match_all(a, with.digests, o, first, findings);
     }
-    ems_set_digests_release(&own);
+    ems_set_digests_release(&own.set);
     a->elapsed_s = now() - start;
     return rc == EMS_NO_MEMORY ? rc : EMS_OK;
 }

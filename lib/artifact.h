@@ -79,6 +79,7 @@ struct ems_artifact {
 struct ems_artifact_digests {
     struct ems_set_digests set;           /* initialised and released by the caller */
     struct ems_sha256 unlocked, unpacked; /* of what OpenPGP and gzip gave; done at their end */
+    bool no_inside;                       /* these two are not wanted: set by the caller */
 };
 
 struct ems_bookmarks;

@@ -60,8 +60,8 @@ static void settle_findings(const struct ems_artifact *a, const struct ems_manif
     }
 }
 
-/* A size that is wrong was told by the resolver, if it could see that: once is enough. Findings from
- * `from` on are in the order of the parts. */
+/* A size that is wrong was told by the resolver, if it could see that: once is enough. Findings
+ * from `from` on are in the order of the parts. */
 static void drop_repeated(const struct ems_part_set *set, struct ems_findings *findings,
                           size_t from)
 {
@@ -111,6 +111,25 @@ int ems_artifact_match(struct ems_artifact *a, struct ems_set_digests *digests,
         a->verdict = EMS_VERDICT_VERIFIED; /* a plain file has no other layer */
     }
     return EMS_OK;
+}
+
+int ems_artifact_match_all(struct ems_artifact *a, struct ems_artifact_digests *digests,
+                           const struct ems_check_options *o, size_t first,
+                           struct ems_findings *findings)
+{
+    bool was_read = a->error == EMS_OK && a->bytes_in > 0;
+    size_t differences = 0, before;
+    int rc = ems_artifact_match(a, &digests->set, o, first, findings);
+
+    if (rc != EMS_OK || a->error != EMS_OK || !was_read)
+        return rc;
+    before = findings->count;
+    rc = ems_manifest_match_inside(o->manifest, a, digests, findings, &differences);
+    if (rc == EMS_OK && differences > 0) {
+        a->verdict = EMS_VERDICT_DAMAGED;
+        a->error = findings->items[before].code;
+    }
+    return rc;
 }
 
 bool ems_artifact_match_read(struct ems_artifact *a, struct ems_manifest *m,

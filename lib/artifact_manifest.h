@@ -14,6 +14,10 @@
 int ems_artifact_match(struct ems_artifact *, struct ems_set_digests *,
                        const struct ems_check_options *, size_t first, struct ems_findings *);
 
+/* The same, and then what the manifest says about the inside, if the outside is good. */
+int ems_artifact_match_all(struct ems_artifact *, struct ems_artifact_digests *,
+                           const struct ems_check_options *, size_t first, struct ems_findings *);
+
 /*
  * The same for the manifest itself, which has proven itself if its level has an end line, and for
  * an encrypted copy of it ("ems-upload.sha256.gpg"), which must be the same text: who could write

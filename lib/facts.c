@@ -40,6 +40,14 @@ int ems_facts_text(struct ems_facts *facts, const char *name, const char *text,
     return add(facts, (struct ems_fact){.name = name, .text = copy}, err);
 }
 
+const struct ems_fact *ems_facts_find(const struct ems_facts *facts, const char *name)
+{
+    for (size_t i = 0; i < facts->count; i++)
+        if (strcmp(facts->items[i].name, name) == 0)
+            return &facts->items[i];
+    return NULL;
+}
+
 void ems_facts_release(struct ems_facts *facts)
 {
     for (size_t i = 0; i < facts->count; i++)

@@ -24,6 +24,8 @@ struct ems_facts {
 /* EMS_OK or EMS_NO_MEMORY. Text is copied and made printable. */
 int ems_facts_number(struct ems_facts *, const char *name, uint64_t number, struct ems_error *);
 int ems_facts_text(struct ems_facts *, const char *name, const char *text, struct ems_error *);
+/* The one of this name, or NULL. */
+const struct ems_fact *ems_facts_find(const struct ems_facts *, const char *name);
 void ems_facts_release(struct ems_facts *);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "artifact.h"
 #include "bytes.h"
+#include "manifest_store.h"
 
 #include <gcrypt.h>
 #include <stdio.h>
@@ -129,6 +130,7 @@ int ems_manifest_add_inside(struct ems_manifest *m, const struct ems_artifact *a
                                         .dump = a->sql.dump_version,
                                         .encoding = "UTF8",
                                         .complete = a->sql.complete};
+    struct ems_manifest_media media;
     int rc = add_layer(m, a->name, "gpg", a->gzipped ? a->gzip.bytes_in : a->bytes_out,
                        &digests->unlocked, err);
 
@@ -142,5 +144,7 @@ int ems_manifest_add_inside(struct ems_manifest *m, const struct ems_artifact *a
 
         rc = ems_manifest_add_table(m, &t, err);
     }
+    if (rc == EMS_OK && ems_manifest_media_of(a, &media))
+        rc = ems_manifest_add_media(m, &media, err);
     return rc;
 }

@@ -107,6 +107,40 @@ static void report_blocks(const struct ems_manifest *m, const struct ems_part_se
                          (unsigned long long)(last < set->size ? last : set->size));
 }
 
+/*
+ * A browser (Safari) may have unpacked what it downloaded, keeping the name or taking ".gz" off:
+ * then the bytes that the inner line for gzip describes are here, and the outer checksum cannot be
+ * checked any more. What is encrypted is immune to that.
+ */
+static bool is_unpacked(struct ems_manifest *m, const struct ems_part_set *set,
+                        const struct ems_set_digests *digests, struct ems_findings *findings)
+{
+    for (size_t i = 0; i < ems_manifest_inners(m) && !set->split; i++) {
+        const struct ems_manifest_inner *inner = &m->inners[i];
+        struct ems_manifest_entry *e;
+        size_t n = strlen(set->name);
+
+        if (strcmp(inner->layer, "gzip") != 0 || inner->size != set->size ||
+            strncmp(inner->name, set->name, n) != 0 ||
+            (inner->name[n] != '\0' && strcmp(inner->name + n, ".gz") != 0) ||
+            (digests != NULL &&
+             (!digests->whole.done ||
+              !ems_equal_ct(digests->whole.bytes, inner->sha256.bytes, EMS_SHA256_SIZE))))
+            continue;
+        e = ems_manifest_find(m, inner->name);
+        if (e == NULL || e->size == set->size)
+            continue;
+        e->state = EMS_MANIFEST_GOOD;
+        ems_findings_add(
+            findings, EMS_MANIFEST_DIGEST, EMS_SEVERITY_NOTE, set->name, set->name, EMS_NOWHERE, "",
+            "%s was unpacked on the way; %s, so its outer checksum is not needed", set->name,
+            digests != NULL ? "what was in it is as the manifest says"
+                            : "it has the size that the manifest says of its content");
+        return true;
+    }
+    return false;
+}
+
 static void match_parts(struct ems_manifest *m, const struct ems_part_set *set,
                         const struct ems_set_digests *digests, struct ems_manifest_verdict *v,
                         struct ems_findings *findings)
@@ -189,6 +223,11 @@ int ems_manifest_match_set(struct ems_manifest *m, const struct ems_part_set *se
                            struct ems_findings *findings)
 {
     *v = (struct ems_manifest_verdict){0};
+    if (is_unpacked(m, set, digests, findings)) {
+        v->listed = 1;
+        v->proven = v->whole = digests != NULL;
+        return findings->out_of_memory ? EMS_NO_MEMORY : EMS_OK;
+    }
     match_parts(m, set, digests, v, findings);
     if (set->split)
         match_assembled(m, set, digests, v, findings);
@@ -264,8 +303,8 @@ size_t ems_manifest_match_tail(struct ems_manifest *m, const struct ems_part_set
             e->state = EMS_MANIFEST_BAD; /* the resolver has told that it is missing */
     }
     /* All of them are accounted for: no need to look through the whole manifest. */
-    if (!set->split || (whole != NULL && (whole->parts == listed ||
-                                          whole->state == EMS_MANIFEST_GOOD)))
+    if (!set->split ||
+        (whole != NULL && (whole->parts == listed || whole->state == EMS_MANIFEST_GOOD)))
         return 0;
     return report_missing(m, set->name, findings);
 }
@@ -288,6 +327,9 @@ static bool worth_hashing(const struct ems_manifest *m, const struct ems_part_se
     const struct ems_manifest_entry *e = ems_manifest_find(m, set->name);
     bool listed = e != NULL;
 
+    for (size_t i = 0; i < ems_manifest_inners(m); i++) /* unpacked on the way, perhaps */
+        if (m->inners[i].size == set->size)
+            return !ems_manifest_is_name(set->name);
     for (size_t i = 0; i < set->count && !listed; i++)
         listed = ems_manifest_find(m, set->parts[i].name) != NULL;
     return listed && !ems_manifest_is_name(set->name) &&

@@ -246,6 +246,7 @@ static int add_facts(const struct ems_media_export *e, const struct ems_media_ma
                    {"bytes", e->bytes},       {"largest", e->largest},
                    {"empty", e->empty},       {"media", m->entries},
                    {"verified", e->verified}, {"manifest_version", m->version},
+                   {"missing", e->complaints[EMS_MEDIA_C_MISSING] + e->complaints[EMS_MEDIA_C_IN_S3]},
                    {"other_files", e->others}};
     char origins[800] = "";
     size_t n = 0;

@@ -13,7 +13,7 @@
 /* The choices that were made so far. Start with {0}. */
 struct ems_part_tries {
     unsigned count;
-    bool swapped;                                    /* all parts at once were */
+    bool swapped;                                         /* all parts at once were */
     uint8_t tried[EMS_PART_TRIES][EMS_PART_TRIED_PLACES]; /* a copy for each part; 0 is the first */
 };
 
@@ -28,7 +28,6 @@ void ems_part_exchange(struct ems_part *, struct ems_part *other);
 
 /* Offsets and state of a set after exchanges and changes of status (part_build.c). */
 void ems_part_set_settle(struct ems_part_set *);
-
 
 /* This part is proven: its others are wrong, and forgotten. */
 void ems_part_drop_others(struct ems_part_set *, const struct ems_part *);

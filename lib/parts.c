@@ -114,8 +114,8 @@ static int try_place(struct attempt *a, const struct ems_part_file *files, size_
 }
 
 /* Two places hold a whole set each, of one size, and some parts differ. The last place's are used,
- * the others are at hand in case that they do not prove right. Where nearly all differ, one is a new
- * encryption: that is one thing to say. */
+ * the others are at hand in case that they do not prove right. Where nearly all differ, one is a
+ * new encryption: that is one thing to say. */
 static void tell_differences(struct attempt *a)
 {
     struct ems_findings *f = &a->findings;

@@ -159,8 +159,8 @@ static void decrypt(struct cli *cli, struct ems_part_set *set, struct ems_source
         rc = artifact->error;
     if (rc == EMS_OK) {
         cli_progress(cli, name, "decrypting", set != NULL ? set->size : 0);
-        rc = run(cli, artifact, set != NULL ? ems_parts_open(set, &err) : stream, proof, sink,
-                 &err);
+        rc =
+            run(cli, artifact, set != NULL ? ems_parts_open(set, &err) : stream, proof, sink, &err);
         stream = NULL;
     }
     if (rc == EMS_OK) {

@@ -111,6 +111,53 @@ says "^#% inner $x layer=gpg size=$(stat -c %s dump.sql.gz) sha256=$(sha256sum <
 says "^#% inner $x layer=gzip size=$(stat -c %s dump.sql) sha256=$(sha256sum <dump.sql | cut -c 1-64)" $m
 says "^#% sqldump of=$x server=15.6 dump=15.6 encoding=UTF8 complete=yes" $m
 says '^#% table public.users rows=2' $m
+check 'the inside is as it says' 0 ems-check --json -p pass up
+json artifact/manifest proven
+cp $m good.sha256
+edit() { # an edited manifest that proves itself again
+    perl -MDigest::SHA=sha256_hex -e '
+        my $code = shift; undef $/;
+        my $text = <STDIN>; $text =~ s/^#% end .*//m;
+        eval "\$text =~ $code"; die $@ if $@;
+        my $lines = () = $text =~ /\n/g;
+        print $text, "#% end lines=$lines sha256=", sha256_hex($text), "\n"' "$1" <good.sha256 >$m
+}
+inside() { # NAME EDIT CODE MESSAGE
+    edit "$2"
+    check "$1" 1 ems-check --json -p pass up
+    json finding/code "$3"
+    says "$4"
+    json summary/resend ems-upload.sha256
+}
+inside 'other rows' 's/rows=2/rows=3/' manifest-size 'table public.users has 2 rows in the dump, the manifest says 3'
+inside 'another table' 's/public.users/public.events/' manifest-size 'the dump has no table public.events'
+inside 'another server' 's/server=15.6/server=15.7/' manifest-digest 'server version is .*15.6.*, the manifest says .*15.7'
+inside 'other bytes in gzip' 's/(layer=gzip size=\d+ sha256=)(.)/$1 . ($2 eq "0" ? 1 : 0)/e' manifest-digest 'below its layer gzip is not the one'
+inside 'another size in gpg' 's/layer=gpg size=/layer=gpg size=1/' manifest-size 'below its layer gpg are'
+edit 's/rows=2/rows=3/; $text =~ s/^[0-9a-f]{64}.*\n//m'
+check 'nothing vouches for the outside: the file is another one' 1 ems-check --json -p pass up
+json summary/resend "$x"
+cp good.sha256 $m
+
+# a browser unpacks what is not encrypted
+rm -rf safari && mkdir safari
+mkdir -p media_store/local_content/ab/cd && head -c 3000 /dev/urandom >media_store/local_content/ab/cd/efghijklmnopqrstuvwx
+tar -czf safari/customer_backup_media_export.tar.gz media_store
+check 'media lines' 0 ems-manifest create -p pass safari
+says '^#% media of=customer_backup_media_export.tar.gz count=1 bytes=3000 missing=0' safari/ems-upload.sha256
+check 'media as it says' 0 ems-check --json safari
+gunzip -c safari/customer_backup_media_export.tar.gz >plain.tar
+mv plain.tar safari/customer_backup_media_export.tar.gz
+check 'unpacked by a browser' 0 ems-check --json safari
+says 'was unpacked on the way; what was in it is as the manifest says'
+check 'unpacked by a browser: verify' 0 ems-manifest verify safari
+mv safari/customer_backup_media_export.tar.gz safari/customer_backup_media_export.tar
+check 'and renamed' 0 ems-manifest verify --json safari
+json summary/resend ''
+mv safari/customer_backup_media_export.tar safari/customer_backup_media_export.tar.gz
+flip safari/customer_backup_media_export.tar.gz 600
+check 'unpacked and damaged' 1 ems-manifest verify safari
+
 check 'without its inside' 0 ems-manifest create -f --no-inner -p pass up
 says_not '#% (inner|sqldump|table)' $m
 check 'the wrong passphrase' 4 ems-manifest create -f --passphrase-fd 3 up 3<<<wrong
