@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TIMEOUT_MS 60000u
+
 /* ---- asking ---- */
 
 void ems_synapse_tell(struct ems_synapse_asker *a, int code, enum ems_severity severity,
@@ -58,7 +60,7 @@ PGresult *ems_synapse_ask(struct ems_synapse_asker *a, const char *what, const c
         return answer;
     if (is_timeout(answer)) {
         ems_synapse_tell(a, EMS_SYNAPSE_SCHEMA, EMS_SEVERITY_NOTE, "",
-                         "not found out, for it would take more than a minute: %s", what);
+                         "not found out, for it took too long: %s", what);
     } else if (PQstatus(a->conn) != CONNECTION_OK) {
         ems_pq_refused(a->conn, answer, a->err, "cannot ask for %s", what);
         a->broken = true;
@@ -454,9 +456,10 @@ int ems_synapse_check_staged(struct ems_artifact *artifact, struct ems_staging *
         rc = ems_session_open(staging, &a.conn, err);
     if (rc == EMS_OK)
         rc = ems_pq_run(a.conn, "set a time limit", err,
-                        "SELECT pg_catalog.set_config('statement_timeout', '60s', false),"
+                        "SELECT pg_catalog.set_config('statement_timeout', '%u', false),"
                         " pg_catalog.set_config('work_mem', '64MB', false),"
-                        " pg_catalog.set_config('jit', 'off', false)");
+                        " pg_catalog.set_config('jit', 'off', false)",
+                        options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS);
     if (rc == EMS_OK)
         ask_all(&a);
     PQclear(a.columns);

@@ -13,6 +13,7 @@
 struct ems_synapse_options {
     bool repair_sequences;       /* set those that are behind to the greatest value of all */
     bool truncate_one_time_keys; /* empty e2e_one_time_keys_json */
+    unsigned timeout_ms;         /* for each question; 0: a minute */
     ems_tick_fn *tick;           /* about ten times a second; may be NULL */
     void *tick_context;
 };
@@ -25,7 +26,7 @@ struct ems_synapse_options {
  * report (layer "synapse"). A database that is not Synapse's is left alone.
  *
  * Nothing that is found is a failure: Synapse's conditions destroy no restore. A question that
- * takes longer than a minute is given up with a note. EMS_OK; EMS_SERVER_ERROR if the server cannot
+ * takes too long is given up with a note. EMS_OK; EMS_SERVER_ERROR if the server cannot
  * be reached or a repair fails; EMS_NO_MEMORY; what tick returned.
  */
 int ems_synapse_check_staged(struct ems_artifact *artifact, struct ems_staging *staging,
