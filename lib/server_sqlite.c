@@ -13,6 +13,7 @@
 #include "server_sqlite_version.h"
 #include "server_wait.h"
 #include "sqlite_open.h"
+#include "synapse_state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,7 +114,7 @@ static const char *list_rowids(const struct ems_sqlite_table *t, char *out, size
 
 static void tell_table(struct restore *r, const struct ems_sqlite_table *t)
 {
-    const char *name = r->artifact->name;
+    const char *name = r->artifact->name, *whose = NULL;
     char rowids[200];
 
     if (t->nul_rows > 0)
@@ -130,13 +131,19 @@ static void tell_table(struct restore *r, const struct ems_sqlite_table *t)
                          EMS_NOWHERE, "",
                          "table %s: %llu rows were not copied, because their events are not there",
                          t->name, (unsigned long long)t->orphans);
-    if (t->foreign && t->source_rows > 0)
+    if (t->foreign && t->source_rows > 0) {
+        bool known = ems_synapse_knows_table(t->name, &whose);
+
         ems_findings_add(r->findings, EMS_SYNAPSE_SCHEMA, EMS_SEVERITY_WARNING, name, NULL,
                          EMS_NOWHERE,
-                         "Ask whether a module of Synapse needs it; it is not one of Synapse's own "
-                         "in that schema.",
-                         "table %s with %llu rows was not copied: the schema has no such table",
-                         t->name, (unsigned long long)t->source_rows);
+                         known ? "It is one of Synapse's: find out whether its release still uses "
+                                 "it, and why the schema lacks it."
+                               : "Ask whether a module of Synapse needs it.",
+                         "table %s with %llu rows was not copied: the schema has no such table"
+                         "%s%s%s",
+                         t->name, (unsigned long long)t->source_rows, whose != NULL ? " (" : "",
+                         whose != NULL ? whose : "", whose != NULL ? ")" : "");
+    }
 }
 
 static void tell(struct restore *r)

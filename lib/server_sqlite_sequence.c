@@ -2,101 +2,17 @@
  * server_sqlite_sequence.c - see server_sqlite_sequence.h
  *
  * Which columns a sequence counts for is Synapse's knowledge and stands in its code, not in the
- * schema: the modules of synapse/storage/databases/main, where MultiWriterIdGenerator and
- * build_sequence_generator are made. Columns that a release does not have are passed over.
+ * schema (synapse_known.c). Columns that a release does not have are passed over.
  */
 #include "server_sqlite_sequence.h"
 
 #include "server_pq.h"
 #include "server_wait.h"
+#include "synapse_state.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-enum { MAX_COLUMNS = 6 };
-
-static const struct known {
-    const char *sequence;
-    const char *stream; /* in stream_positions, or NULL */
-    bool backwards;     /* counts down from 0 in the columns, up in the sequence */
-    struct {
-        const char *table, *column;
-    } columns[MAX_COLUMNS];
-} known[] = {
-    {"events_stream_seq",
-     "events",
-     false,
-     {{"events", "stream_ordering"},
-      {"current_state_delta_stream", "stream_id"},
-      {"ex_outlier_stream", "event_stream_ordering"}}},
-    {"events_backfill_stream_seq",
-     "backfill",
-     true,
-     {{"events", "stream_ordering"}, {"ex_outlier_stream", "event_stream_ordering"}}},
-    {"account_data_sequence",
-     "account_data",
-     false,
-     {{"room_account_data", "stream_id"},
-      {"room_tags_revisions", "stream_id"},
-      {"account_data", "stream_id"}}},
-    {"cache_invalidation_stream_seq",
-     "caches",
-     false,
-     {{"cache_invalidation_stream_by_instance", "stream_id"}}},
-    {"device_inbox_sequence",
-     "to_device",
-     false,
-     {{"device_inbox", "stream_id"}, {"device_federation_outbox", "stream_id"}}},
-    {"device_lists_sequence",
-     "device_lists_stream",
-     false,
-     {{"device_lists_stream", "stream_id"},
-      {"user_signature_stream", "stream_id"},
-      {"device_lists_outbound_pokes", "stream_id"},
-      {"device_lists_changes_in_room", "stream_id"},
-      {"device_lists_remote_pending", "stream_id"},
-      {"device_lists_changes_converted_stream_position", "stream_id"}}},
-    {"e2e_cross_signing_keys_sequence",
-     "e2e_cross_signing_keys",
-     false,
-     {{"e2e_cross_signing_keys", "stream_id"}}},
-    {"presence_stream_sequence", "presence_stream", false, {{"presence_stream", "stream_id"}}},
-    {"push_rules_stream_sequence",
-     "push_rules_stream",
-     false,
-     {{"push_rules_stream", "stream_id"}}},
-    {"pushers_sequence", "pushers", false, {{"pushers", "id"}, {"deleted_pushers", "stream_id"}}},
-    {"receipts_sequence", "receipts", false, {{"receipts_linearized", "stream_id"}}},
-    {"un_partial_stated_event_stream_sequence",
-     "un_partial_stated_event_stream",
-     false,
-     {{"un_partial_stated_event_stream", "stream_id"}}},
-    {"un_partial_stated_room_stream_sequence",
-     "un_partial_stated_room_stream",
-     false,
-     {{"un_partial_stated_room_stream", "stream_id"}}},
-    {"quarantined_media_id_seq",
-     "quarantined_media",
-     false,
-     {{"quarantined_media_changes", "stream_id"}}},
-    {"thread_subscriptions_sequence",
-     "thread_subscriptions",
-     false,
-     {{"thread_subscriptions", "stream_id"}}},
-    {"sticky_events_sequence", "sticky_events", false, {{"sticky_events", "stream_id"}}},
-    {"profile_updates_sequence", "profile_updates", false, {{"profile_updates", "stream_id"}}},
-    {"state_group_id_seq", NULL, false, {{"state_groups", "id"}}},
-    {"event_auth_chain_id", NULL, false, {{"event_auth_chains", "chain_id"}}},
-    /* The last one that was used is remembered when the transactions themselves are long gone, and
-     * an application service passes over numbers that it has seen. */
-    {"application_services_txn_id_seq",
-     NULL,
-     false,
-     {{"application_services_txns", "txn_id"}, {"application_services_state", "last_txn"}}},
-    /* Users who were given a number for a name: see max_user below. */
-    {"user_id_seq", NULL, false, {{NULL, NULL}}},
-};
 
 /* 18 digits: what always fits into a bigint. */
 static const char max_user[] =
@@ -133,20 +49,26 @@ static int add_maximum(const char *table, const char *column, bool backwards, st
 static int add_known(const struct ems_sqlite_plan *plan, const char *sequence, bool *found,
                      struct ems_buf *sql, struct ems_error *err)
 {
-    const struct known *k = NULL;
+    const struct ems_synapse_sequence *k = NULL;
     int rc = EMS_OK;
 
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        if (strcmp(known[i].sequence, sequence) == 0)
-            k = &known[i];
+    for (size_t i = 0; i < EMS_SYNAPSE_SEQUENCES; i++)
+        if (strcmp(ems_synapse_sequences[i].name, sequence) == 0)
+            k = &ems_synapse_sequences[i];
     *found = k != NULL;
     if (k == NULL)
         return EMS_OK;
-    for (size_t i = 0; i < MAX_COLUMNS && k->columns[i].table != NULL && rc == EMS_OK; i++)
-        if (has_column(plan, k->columns[i].table, k->columns[i].column))
-            rc = add_maximum(k->columns[i].table, k->columns[i].column, k->backwards, sql, err);
-    if (rc == EMS_OK && k->columns[0].table == NULL && has_column(plan, "users", "name"))
-        rc = ems_buf_append(sql, max_user, sizeof max_user - 1, err);
+    for (size_t i = 0; i < EMS_SYNAPSE_SOURCES && k->sources[i].table != NULL && rc == EMS_OK;
+         i++) {
+        const char *table = k->sources[i].table, *column = k->sources[i].column;
+
+        if (!has_column(plan, table, column))
+            continue;
+        if (k->sort == EMS_SEQUENCE_LOCALPART)
+            rc = ems_buf_append(sql, max_user, sizeof max_user - 1, err);
+        else
+            rc = add_maximum(table, column, k->sort == EMS_SEQUENCE_DOWN, sql, err);
+    }
     if (rc == EMS_OK && k->stream != NULL && has_column(plan, "stream_positions", "stream_name"))
         rc = ems_buf_printf(sql, err,
                             ", (SELECT max(stream_id) FROM public.stream_positions "
