@@ -123,7 +123,7 @@ bool ems_sql_collation(struct ems_sql_parse *p)
  */
 static const char functions[] =
     " now lower upper abs length char_length character_length octet_length substr substring "
-    "strpos btrim ltrim rtrim left right replace md5 round floor ceil date_part date_trunc "
+    "strpos btrim ltrim rtrim left right md5 round floor ceil date_part date_trunc "
     "timezone clock_timestamp statement_timestamp transaction_timestamp to_tsvector "
     "setweight jsonb_typeof json_typeof array_length cardinality gen_random_uuid random "
     "to_timestamp date ";

@@ -153,8 +153,12 @@ static char *put_names(struct ems_sql_parse *p, const char *prefix, size_t size)
     return start;
 }
 
-/* The name at the cursor to the end of the names, with a NUL; nothing on failure. In quotes a quote
- * is written twice. A name with more bytes than the server keeps would be cut there: refused. */
+/*
+ * The name at the cursor to the end of the names, with a NUL; nothing on failure. In quotes a quote
+ * is written twice. A name with more bytes than the server keeps would be cut there: refused. So is
+ * one with a line end: in the staging database it would wait for a pg_dump that writes it into a
+ * comment (CVE-2025-8715).
+ */
 static bool append_name(struct ems_sql_parse *p)
 {
     const struct ems_sql_token *token = p->tokens + p->at;
@@ -173,6 +177,10 @@ static bool append_name(struct ems_sql_parse *p)
         }
     } else if (token->kind == EMS_TOKEN_QUOTED) {
         for (size_t i = 1; i + 1 < token->size; i++, size++) {
+            if (in[i] < ' ' || in[i] == 0x7f) {
+                p->names.size = names_size;
+                return ems_sql_no(p, "a name must not have control characters", NULL);
+            }
             put_names(p, (const char *)in + i, 1);
             i += in[i] == '"';
         }
