@@ -117,13 +117,14 @@ bool ems_sql_collation(struct ems_sql_parse *p)
 /* ---- expressions ---- */
 
 /*
- * Functions that compute from their arguments or read the clock, and no more: immutable or stable
- * in every server, no files, no locks, no sleep, no dynamic SQL. What Synapse's schema uses is
+ * Functions that compute from their arguments, or read the clock or random numbers, and no more: no
+ * files, no locks, no sleep, no dynamic SQL, no regular expression (substring is one with two
+ * arguments), no result much longer than the arguments (replace). What Synapse's schema uses is
  * among them, and what other tables commonly do.
  */
 static const char functions[] =
-    " now lower upper abs length char_length character_length octet_length substr substring "
-    "strpos btrim ltrim rtrim left right md5 round floor ceil date_part date_trunc "
+    " now lower upper abs length char_length character_length octet_length substr strpos "
+    " btrim ltrim rtrim left right md5 round floor ceil date_part date_trunc "
     "timezone clock_timestamp statement_timestamp transaction_timestamp to_tsvector "
     "setweight jsonb_typeof json_typeof array_length cardinality gen_random_uuid random "
     "to_timestamp date ";

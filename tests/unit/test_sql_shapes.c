@@ -96,6 +96,8 @@ static void test_threats(void)
          0},
         {"CREATE TABLE public.x (a text DEFAULT replace('aa', 'a', 'aaa'));\n", EMS_SQL_REFUSED,
          "not one of the functions that may be used: replace", 0},
+        {"CREATE INDEX i ON public.t USING btree (\"substring\"(a, '(x+x+)+y'));\n",
+         EMS_SQL_REFUSED, "not one of the functions that may be used: substring", 0},
         {"CREATE TABLE public.\"x\nDROP TABLE public.t; --\" (a text);\n", EMS_SQL_REFUSED,
          "line 8: a name must not have control characters", 0},
         {"CREATE TABLE public.x (\"a\r\" text);\n", EMS_SQL_REFUSED, "control characters", 0},
