@@ -250,12 +250,16 @@ int ems_load_run(struct ems_staging *staging, const struct ems_part_set *set,
     for (size_t i = 0; i < l.plan->unit_count; i++)
         l.text += l.plan->units[i].bytes;
     if (rc == EMS_OK)
+        rc = ems_session_phase(send.conn, EMS_SESSION_SCHEMA, &failure);
+    if (rc == EMS_OK)
         rc = send_all(&send, l.plan->before, l.plan->before_count, &failure);
     if (rc == EMS_OK) {
         workers = ems_workers_start(staging, l.plan, options->jobs > 0 ? options->jobs : 1,
                                     load_unit, &l, &failure);
         rc = workers != NULL ? work(&l, workers, &failure) : failure.code;
     }
+    if (rc == EMS_OK)
+        rc = ems_session_phase(send.conn, EMS_SESSION_TABLES, &failure);
     if (rc == EMS_OK)
         rc = send_all(&send, l.plan->after, l.plan->after_count, &failure);
     ems_workers_free(workers);

@@ -7,9 +7,7 @@
  * Our own settings, never the dump's. Names resolve in pg_catalog alone, so that nothing that the
  * dump makes can stand in for something of PostgreSQL's.
  *
- * The limits are for what must never happen, a server that hangs: they are far above what the
- * largest index takes, and a COPY command counts also while the customer's line is slow. A wait for
- * a lock, which can only be one of our own, ends first, because its message says more.
+ * A transaction is idle only while the next piece of a dump is read and decrypted.
  */
 int ems_session_open(struct ems_staging *staging, PGconn **conn, struct ems_error *err)
 {
@@ -17,7 +15,7 @@ int ems_session_open(struct ems_staging *staging, PGconn **conn, struct ems_erro
         "SELECT pg_catalog.set_config(name, value, false) FROM (VALUES"
         " ('search_path', ''), ('client_encoding', 'UTF8'), ('standard_conforming_strings', 'on'),"
         " ('check_function_bodies', 'off'), ('row_security', 'off'), ('xmloption', 'content'),"
-        " ('synchronous_commit', 'off'), ('statement_timeout', '24h'), ('lock_timeout', '12h'),"
+        " ('synchronous_commit', 'off'),"
         " ('idle_in_transaction_session_timeout', '24h'), ('transaction_timeout', '0'),"
         " ('client_min_messages', 'error'), ('default_tablespace', ''),"
         " ('default_table_access_method', 'heap')) AS ours (name, value)"
@@ -31,5 +29,19 @@ int ems_session_open(struct ems_staging *staging, PGconn **conn, struct ems_erro
         rc = ems_pq_run(*conn, "set up the restore's session", err, "%s", session);
     if (rc == EMS_OK)
         rc = ems_pq_run(*conn, "set up the restore's session", err, "%s", memory);
-    return rc;
+    return rc == EMS_OK ? ems_session_phase(*conn, EMS_SESSION_TABLES, err) : rc;
+}
+
+/*
+ * The limits are for what must never happen, a server that hangs: they are far above what the
+ * largest index takes, and a COPY command counts also while the customer's line is slow. A wait for
+ * a lock, which can only be one of our own, ends first, because its message says more.
+ */
+int ems_session_phase(PGconn *conn, enum ems_session_phase phase, struct ems_error *err)
+{
+    return ems_pq_run(conn, "set the session's time limits", err,
+                      "SELECT pg_catalog.set_config('statement_timeout', '%s', false), "
+                      "pg_catalog.set_config('lock_timeout', '%s', false)",
+                      phase == EMS_SESSION_SCHEMA ? "10min" : "24h",
+                      phase == EMS_SESSION_SCHEMA ? "1min" : "12h");
 }

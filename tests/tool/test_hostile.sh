@@ -54,6 +54,7 @@ END
 { before && after; } >good.sql
 check 'the frame of all cases is good' 0 ems-restore --dsn "$dsn" -d good good.sql
 grep -q 'COPY public.users' "$log" && ok || no 'the log shows what is sent'
+grep -q "'statement_timeout', '10min'" "$log" && ok || no 'the schema has a time limit'
 
 objects() {
     psql -X -At -d postgres -c "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database" \

@@ -101,6 +101,11 @@ static void test_session(void)
         snprintf(sql, sizeof sql, "SHOW %s", settings[i][0]);
         CU_ASSERT_STRING_EQUAL(pg_ask(conn, sql), settings[i][1]);
     }
+    ASSERT_CODE(ems_session_phase(conn, EMS_SESSION_SCHEMA, &err), EMS_OK);
+    CU_ASSERT_STRING_EQUAL(pg_ask(conn, "SHOW statement_timeout"), "10min");
+    CU_ASSERT_STRING_EQUAL(pg_ask(conn, "SHOW lock_timeout"), "1min");
+    ASSERT_CODE(ems_session_phase(conn, EMS_SESSION_TABLES, &err), EMS_OK);
+    CU_ASSERT_STRING_EQUAL(pg_ask(conn, "SHOW statement_timeout"), "1d");
     PQfinish(conn);
     ems_staging_abandon(st);
 }
