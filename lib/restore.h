@@ -1,5 +1,5 @@
 /*
- * restore.h - scan events into PostgreSQL.
+ * restore.h - scan events into PostgreSQL, in one stream; server_load.h is the other way.
  *
  * Part of libems-server. The dump must have been proven in an earlier pass where it can be read
  * twice; this pass proves it again as it goes, and whoever calls publishes the database only after

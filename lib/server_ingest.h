@@ -26,7 +26,7 @@ struct ems_ingest_options {
 
 /*
  * Restore `artifact`, a dump or an SQLite homeserver. With a set: it must have been verified by
- * ems_artifact_check before; its parts are read a second time and proven again on the way (an
+ * ems_artifact_check before; its parts are read a second time and compared with the first (an
  * SQLite homeserver was kept by the check, server_sqlite.h). With a stream (taken over): read once;
  * the artifact is filled in as ems_artifact_check does. Before the database gets its name, what
  * Synapse asks of it is looked at (server_synapse.h). It gets the name only at the very end; on any
