@@ -10,6 +10,8 @@
 
 #include "bytes.h"
 #include "sqlite_open.h"
+#include "sqlite_synapse.h"
+#include "synapse_state.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -248,46 +250,21 @@ static bool ask(struct check *c, const char *sql, uint64_t *number)
     return got;
 }
 
-/* All users but a few are of one server: the first one's. */
-static void ask_server(struct check *c)
-{
-    sqlite3_stmt *statement = NULL;
-    struct ems_synapse *s = c->synapse;
-    const char *name, *colon;
-
-    if (sqlite3_prepare_v2(c->db, "SELECT name FROM users LIMIT 1", -1, &statement, NULL) ==
-            SQLITE_OK &&
-        sqlite3_step(statement) == SQLITE_ROW &&
-        (name = (const char *)sqlite3_column_text(statement, 0)) != NULL &&
-        (colon = strchr(name, ':')) != NULL)
-        ems_printable(colon + 1, strlen(colon + 1), s->server_name, sizeof s->server_name);
-    sqlite3_finalize(statement);
-    ask(c,
-        "SELECT count(*) FROM users WHERE substr(name, instr(name, ':')) !="
-        " (SELECT substr(name, instr(name, ':')) FROM users LIMIT 1)",
-        &s->other_servers);
-}
-
 /* Counts go through whole tables, but those of the smallest index; the budget holds for them too.
  */
 static int read_facts(struct check *c)
 {
     struct ems_synapse *s = c->synapse;
     struct ems_facts *f = c->facts;
-    uint64_t events = 0, rooms = 0, version = 0, compat = 0, vacuum = 0;
+    uint64_t events = 0, rooms = 0, vacuum = 0;
+    char releases[32];
     int rc = EMS_OK;
 
-    s->has_users = ask(c, "SELECT count(*) FROM users", &s->users);
-    s->has_events = ask(c, "SELECT count(*) FROM events", &events);
-    s->has_schema_version = ask(c, "SELECT version FROM schema_version", &version);
-    ask(c, "SELECT compat_version FROM schema_compat_version", &compat);
+    if (!c->broken && c->err->code == EMS_OK)
+        judge(c, ems_sqlite_read_synapse(c->db, s, c->err));
+    ask(c, "SELECT count(*) FROM events", &events);
     ask(c, "SELECT count(*) FROM rooms", &rooms);
-    ask(c, "SELECT count(*) FROM background_updates", &s->background_updates);
     ask(c, "PRAGMA auto_vacuum", &vacuum);
-    s->schema_version = (uint32_t)version;
-    s->compat_version = (uint32_t)compat;
-    if (ems_synapse_is_homeserver(s))
-        ask_server(c);
     if (c->err->code != EMS_OK)
         return c->err->code;
     f->layer = "sqlite";
@@ -301,7 +278,12 @@ static int read_facts(struct check *c)
     if (rc == EMS_OK && s->server_name[0] != '\0')
         rc = ems_facts_text(f, "server_name", s->server_name, c->err);
     if (rc == EMS_OK)
-        rc = ems_facts_number(f, "schema_version", version, c->err);
+        rc = ems_facts_number(f, "schema_version", s->schema_version, c->err);
+    if (rc == EMS_OK)
+        rc = ems_facts_number(f, "compat_version", s->compat_version, c->err);
+    if (rc == EMS_OK)
+        rc = ems_facts_text(f, "releases", ems_synapse_state_releases(s, releases, sizeof releases),
+                            c->err);
     if (rc == EMS_OK)
         rc = ems_facts_number(f, "users", s->users, c->err);
     if (rc == EMS_OK)
@@ -320,7 +302,6 @@ static int read_facts(struct check *c)
 static void judge_synapse(struct check *c)
 {
     const struct ems_synapse *s = c->synapse;
-    char message[600];
 
     if (c->broken)
         return;
@@ -330,18 +311,7 @@ static void judge_synapse(struct check *c)
              "schema_version");
         return;
     }
-    if (s->background_updates > 0) {
-        snprintf(message, sizeof message,
-                 "%llu background updates were not finished when Synapse was stopped",
-                 (unsigned long long)s->background_updates);
-        find(c, EMS_SYNAPSE_BACKGROUND_UPDATES, EMS_SEVERITY_WARNING,
-             "synapse_port_db refuses such a database: it must be started once more.", message);
-    }
-    if (s->other_servers > 0) {
-        snprintf(message, sizeof message, "%llu users are not of %s but of another server",
-                 (unsigned long long)s->other_servers, s->server_name);
-        find(c, EMS_SYNAPSE_SERVER_NAME, EMS_SEVERITY_WARNING, NULL, message);
-    }
+    ems_synapse_judge(s, c->artifact, c->findings);
 }
 
 int ems_sqlite_check(const char *path, const char *artifact,

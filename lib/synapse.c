@@ -185,7 +185,6 @@ int ems_synapse_see_table(struct ems_synapse *s, const char *table, const char *
     s->has_events |= strcmp(table, "events") == 0;
     s->has_schema_version |= strcmp(table, "schema_version") == 0;
     state->has_state_groups |= strcmp(table, "state_groups") == 0;
-    state->has_compat |= strcmp(table, "schema_compat_version") == 0;
     for (size_t i = 0; i < EMS_SYNAPSE_UNIQUES; i++)
         if (strcmp(ems_synapse_uniques[i].table, table) == 0)
             state->unique_wanted[i] = has_columns(columns, count, ems_synapse_uniques[i].columns);

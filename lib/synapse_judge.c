@@ -106,13 +106,17 @@ static void judge_updates(struct judge *j)
     if (s->background_updates == 0)
         return;
     ems_synapse_names_text(&s->state->updates, names, sizeof names);
-    find(j, EMS_SYNAPSE_BACKGROUND_UPDATES, EMS_SEVERITY_WARNING,
-         "If there is time: start Synapse until the table background_updates is empty (or run "
-         "update_synapse_database --run-background-updates), stop it, and make the dump again. "
-         "Otherwise the new server finishes them.",
-         s->background_updates == 1 ? "%llu background update was not finished: %s"
-                                    : "%llu background updates were not finished: %s",
-         (unsigned long long)s->background_updates, names);
+    find(
+        j, EMS_SYNAPSE_BACKGROUND_UPDATES, EMS_SEVERITY_WARNING,
+        s->state->sqlite
+            ? "synapse_port_db refuses such a database. If there is time: start Synapse until the "
+              "table background_updates is empty, stop it, and copy the database again."
+            : "If there is time: start Synapse until the table background_updates is empty (or run "
+              "update_synapse_database --run-background-updates), stop it, and make the dump "
+              "again. Otherwise the new server finishes them.",
+        s->background_updates == 1 ? "%llu background update was not finished: %s"
+                                   : "%llu background updates were not finished: %s",
+        (unsigned long long)s->background_updates, names);
 }
 
 /* ---- what is there and what is not ---- */
@@ -128,7 +132,9 @@ static void judge_tables(struct judge *j)
              "there is no table state_groups: the server keeps its state in another database");
     if (state->foreign_tables.count > 0)
         find(j, EMS_SYNAPSE_SCHEMA, EMS_SEVERITY_NOTE,
-             "They are restored like the others; those of a module are of use only with it.",
+             state->sqlite ? "Those of a module are of use only with it."
+                           : "They are restored like the others; those of a module are of use only "
+                             "with it.",
              state->foreign_tables.count == 1 ? "%zu table is not Synapse's: %s"
                                               : "%zu tables are not Synapse's: %s",
              state->foreign_tables.count,

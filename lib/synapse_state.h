@@ -78,11 +78,12 @@ struct ems_synapse_state {
     } sequences[EMS_SYNAPSE_SEQUENCES];
     bool unique_wanted[EMS_SYNAPSE_UNIQUES], unique_there[EMS_SYNAPSE_UNIQUES];
     struct ems_synapse_names updates, unvalidated, foreign_tables, foreign_code;
-    bool has_state_groups, has_compat;
+    bool has_state_groups;
+    bool sqlite;
     uint64_t people;       /* users who are neither guests, deactivated nor of an appservice */
     uint64_t passwordless; /* of them */
     uint64_t totals[EMS_TOTAL_COUNT];
-    bool has_totals;   /* they were counted */
+    bool has_totals; /* they were counted */
     /* Event ids of events and of event_json: how many, and the sum of their hashes, which is the
      * same for the same ids in any order. */
     struct {

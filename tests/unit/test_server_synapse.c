@@ -167,7 +167,7 @@ static void test_locale(void)
         "CREATE UNIQUE INDEX e ON public.events (event_id) INCLUDE (event_id)", NULL};
     static const struct ems_synapse_options none;
     struct run r;
-    char sql[200];
+    char sql[700];
 
     if (!pg_available("locale"))
         return;

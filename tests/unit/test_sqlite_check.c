@@ -124,7 +124,26 @@ static void test_contents(void)
                               "INSERT INTO users VALUES ('@eve:other.example', 0)"));
     r = check(path, NULL);
     CU_ASSERT(says(&r, EMS_SYNAPSE_BACKGROUND_UPDATES, EMS_SEVERITY_WARNING, "2 background"));
-    CU_ASSERT(says(&r, EMS_SYNAPSE_SERVER_NAME, EMS_SEVERITY_WARNING, "1 users are not of"));
+    CU_ASSERT(says(&r, EMS_SYNAPSE_SERVER_NAME, EMS_SEVERITY_WARNING, "1 user is not of"));
+    release(&r);
+    sqlite3_close(make(
+        SCHEMA "ALTER TABLE users ADD COLUMN password_hash; ALTER TABLE users ADD COLUMN "
+               "is_guest; ALTER TABLE users ADD COLUMN deactivated; ALTER TABLE users ADD "
+               "COLUMN appservice_id; CREATE TABLE state_compressor_state (a);"
+               "CREATE TABLE event_json (event_id); INSERT INTO event_json VALUES (1);"
+               "CREATE VIRTUAL TABLE event_search USING fts4 (value);"
+               "CREATE TABLE e2e_one_time_keys_json (a); INSERT INTO e2e_one_time_keys_json "
+               "VALUES (1); CREATE TABLE applied_schema_deltas (version, file); INSERT INTO "
+               "applied_schema_deltas VALUES (94, '94/08_x.sql'); DELETE FROM schema_version"));
+    r = check(path, NULL);
+    CU_ASSERT(says(&r, EMS_SYNAPSE_SCHEMA, EMS_SEVERITY_ERROR, "schema_version has no row"));
+    CU_ASSERT(says(&r, EMS_SYNAPSE_SCHEMA, EMS_SEVERITY_WARNING, "2 of 2 users have no password"));
+    CU_ASSERT(says(&r, EMS_SYNAPSE_SCHEMA, EMS_SEVERITY_NOTE, "1 one-time keys"));
+    CU_ASSERT(says(&r, EMS_SYNAPSE_SCHEMA, EMS_SEVERITY_NOTE,
+                   "1 table is not Synapse's: state_compressor_state"));
+    CU_ASSERT(says(&r, EMS_SYNAPSE_SCHEMA, EMS_SEVERITY_WARNING,
+                   "500 events, but 1 rows of event_json: the content of 499 is lost"));
+    CU_ASSERT_EQUAL(r.findings.count, 5);
     release(&r);
     sqlite3_close(make("CREATE TABLE x (y)"));
     r = check(path, NULL);
