@@ -7,32 +7,40 @@
 static const struct cli_tool tool = {
     .name = "ems-restore",
     .synopsis = "[OPTION]... PATH",
-    .purpose = "Restore the database export of an upload into a staging PostgreSQL. PATH is the\n"
-               "artifact (whole or split), one of its parts, a directory that holds it, or - for\n"
-               "a dump from standard input. A file is proven in a first pass and restored in a\n"
-               "second. An SQLite homeserver needs --schema-from. The database gets its name only\n"
-               "when everything is proven.",
+    .purpose =
+        "Restore the database export of an upload into a staging PostgreSQL. PATH is the\n"
+        "artifact (whole or split), one of its parts, a directory that holds it, or - for\n"
+        "standard input. A file is proven in a first pass and restored in a second. An SQLite\n"
+        "homeserver needs --schema-from. The database gets its name only when everything is\n"
+        "proven.",
     .groups = CLI_SECRETS | CLI_SERVER | CLI_NAME,
     .min_paths = 1,
     .max_paths = -1,
 };
 
+/* A pipe does not show first what is in it: --schema-from says that it is an SQLite homeserver. */
 static void restore_stream(struct cli *cli, int fd, const char *name, struct server *server)
 {
-    struct ems_artifact *artifact = ems_report_add(&cli->report);
     struct ems_error err = {0};
     struct ems_source *stream = ems_source_fd_open(fd, true, name, &err);
+    struct ems_artifact *artifact;
 
+    if (stream == NULL) {
+        cli_fail(cli, &err);
+        return;
+    }
+    if (cli->schema_from != NULL) {
+        server_check_and_restore_stream(cli, stream, name, server);
+        return;
+    }
+    artifact = ems_report_add(&cli->report);
     if (artifact == NULL || (artifact->name = strdup(name)) == NULL) {
         cli->report.findings.out_of_memory = true;
         ems_source_free(stream);
         return;
     }
     artifact->verdict = EMS_VERDICT_UNCHECKED;
-    if (stream == NULL)
-        cli_fail(cli, &err);
-    else
-        server_restore(cli, artifact, stream, NULL, server);
+    server_restore(cli, artifact, stream, NULL, server);
 }
 
 /* The database among the artifacts that were named: by its name if there are several. */

@@ -103,3 +103,26 @@ out:
     ems_plan_release(&p.plan);
     ems_bookmarks_free(p.options.bookmarks);
 }
+
+void server_check_and_restore_stream(struct cli *cli, struct ems_source *stream, const char *name,
+                                     struct server *server)
+{
+    struct ems_artifact *artifact = ems_report_add(&cli->report);
+    struct ems_check_options options = cli_check_options(cli);
+
+    options.keep_database = true;
+    cli_progress(cli, name, "checking", 0);
+    if (artifact == NULL) {
+        ems_source_free(stream);
+        cli->report.findings.out_of_memory = true;
+        return;
+    }
+    if (ems_artifact_check(artifact, NULL, stream, name, &options, &cli->report.findings) != EMS_OK)
+        cli->report.findings.out_of_memory = true;
+    else if (artifact->verdict == EMS_VERDICT_VERIFIED && artifact->database != NULL)
+        server_restore(cli, artifact, NULL, NULL, server);
+    else if (artifact->error == EMS_OK)
+        ems_findings_add(&cli->report.findings, EMS_SQL_REFUSED, EMS_SEVERITY_ERROR, artifact->name,
+                         NULL, EMS_NOWHERE, "Leave out --schema-from for a dump.",
+                         "%s is no SQLite homeserver", artifact->name);
+}

@@ -22,4 +22,9 @@ void server_restore(struct cli *, struct ems_artifact *, struct ems_source *stre
 void server_check_and_restore(struct cli *, struct ems_part_set *, bool only_dumps,
                               struct server *);
 
+/* The same of a stream (taken over) that is an SQLite homeserver: it is unpacked to be checked, so
+ * one reading is enough. */
+void server_check_and_restore_stream(struct cli *, struct ems_source *stream, const char *name,
+                                     struct server *);
+
 #endif

@@ -84,6 +84,10 @@ says 'restore-exists'
 db=other check 'a plain file, verbose' 0 restore -v homeserver.db
 says 'left out: schema_version, 1 rows: comes with the schema'
 says '52 tables'
+check 'from a pipe' 0 bash -c "cat up/* | ems-restore --dsn '$dsn' -f --schema-from original.sql -p pass -"
+psql -X -q -d postgres -c 'DROP DATABASE staging_example_org' || no 'named after the server'
+check 'a dump for a homeserver' 1 bash -c "ems-restore --dsn '$dsn' -d bad --schema-from original.sql - <original.sql"
+says 'standard input is no SQLite homeserver'
 
 # ---- the schema from elsewhere ----
 pg_dump -O --inserts synapse >inserts.sql
