@@ -31,6 +31,10 @@ struct ems_restore_options {
     unsigned jobs;               /* connections for keys and indexes; below 2 as without a plan */
     _Atomic uint64_t *rows_done; /* may be NULL; for progress */
     _Atomic uint64_t *bytes_in;  /* ems_load_run: bytes of the upload, about; may be NULL */
+    /* ems_load_run, to be resumed if it is killed: of the dump (server_journal.h); NULL: no
+     * journal. `resumed`: go on from the journal that is there. */
+    const char *identity;
+    bool resumed;
 };
 
 struct ems_restore_result {

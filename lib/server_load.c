@@ -3,6 +3,7 @@
 
 #include "bytes.h"
 #include "server_copy.h"
+#include "server_journal.h"
 #include "server_pq.h"
 #include "server_send.h"
 #include "server_session.h"
@@ -15,7 +16,8 @@ struct load {
     const struct ems_restore_options *options;
     const struct ems_plan *plan;
     const struct ems_part_set *set;
-    uint64_t text; /* bytes of all units */
+    uint64_t text;   /* bytes of all units */
+    bool after_done; /* by the restore that is resumed */
 };
 
 /* ---- one unit, on a worker's connection ---- */
@@ -86,8 +88,7 @@ static int skip_to(struct reading *r, uint64_t offset, struct ems_error *err)
 static void count_bytes(const struct load *l, size_t bytes)
 {
     if (l->options->bytes_in != NULL)
-        *l->options->bytes_in +=
-            (uint64_t)((double)bytes * (double)l->set->size / (double)l->text);
+        *l->options->bytes_in += (uint64_t)((double)bytes * (double)l->set->size / (double)l->text);
 }
 
 /* The rows, and proof that they are those of the first pass. */
@@ -143,6 +144,14 @@ static int load_block(struct reading *r, const struct ems_plan_block *block, str
     return rc;
 }
 
+/* In the transaction that is still open. */
+static int record(const struct load *l, PGconn *conn, const struct ems_plan_block *block,
+                  struct ems_error *err)
+{
+    return ems_journal_record(conn, l->plan->tables[block->table].name, block->rows, block->crc,
+                              err);
+}
+
 static int load_once(const struct load *l, PGconn *conn, const struct ems_plan_unit *unit,
                      bool binary, struct ems_error *err)
 {
@@ -159,6 +168,8 @@ static int load_once(const struct load *l, PGconn *conn, const struct ems_plan_u
     for (size_t i = unit->first; i < unit->first + unit->count && rc == EMS_OK; i++) {
         if (l->plan->blocks[i].rows > 0)
             rc = load_block(&r, &l->plan->blocks[i], err);
+        if (rc == EMS_OK && l->plan->blocks[i].rows > 0 && l->options->identity != NULL)
+            rc = record(l, conn, &l->plan->blocks[i], err);
         rows += l->plan->blocks[i].rows;
     }
     if (rc == EMS_OK)
@@ -207,6 +218,12 @@ static int tick(void *context, struct ems_error *err)
     return l->options->tick != NULL ? l->options->tick(l->options->watch_context, err) : EMS_OK;
 }
 
+/* A unit is one transaction: all of its tables are there, or none. */
+static bool is_loaded(const struct ems_plan *plan, const struct ems_plan_unit *unit)
+{
+    return plan->blocks[unit->first].loaded;
+}
+
 /* Rows, keys, indexes and foreign keys, as the workers see fit. */
 static int work(struct load *l, struct ems_workers *workers, struct ems_error *err)
 {
@@ -214,22 +231,58 @@ static int work(struct load *l, struct ems_workers *workers, struct ems_error *e
     int rc = EMS_OK;
 
     for (size_t i = 0; i < plan->unit_count && rc == EMS_OK; i++)
-        rc = ems_workers_load(workers, &plan->units[i], err);
+        if (!is_loaded(plan, &plan->units[i]))
+            rc = ems_workers_load(workers, &plan->units[i], err);
     for (size_t i = 0; i < plan->table_count && rc == EMS_OK; i++) {
         struct ems_plan_table *table = &plan->tables[i];
 
-        if (table->block == EMS_PLAN_NONE || plan->blocks[table->block].rows == 0)
-            rc = ems_workers_add(workers, table, 0, err);
+        const struct ems_plan_block *block =
+            table->block != EMS_PLAN_NONE ? &plan->blocks[table->block] : NULL;
+
+        if (block == NULL || block->rows == 0 || block->loaded)
+            rc = ems_workers_add(workers, table, block != NULL ? block->bytes : 0, err);
     }
     return rc == EMS_OK ? ems_workers_wait(workers, tick, l, err) : rc;
 }
 
+/* What comes before the rows. When it is there, and what goes on from it can be written down, the
+ * database says what it is of: from then on the restore can be resumed. */
+static int prepare(struct load *l, struct ems_staging *staging, struct ems_sender *send,
+                   struct ems_error *err)
+{
+    int rc;
+
+    if (l->options->resumed)
+        return ems_journal_read(send->conn, l->options->plan, &l->after_done, err);
+    rc = send_all(send, l->plan->before, l->plan->before_count, err);
+    if (rc == EMS_OK && l->options->identity != NULL)
+        rc = ems_journal_create(send->conn, err);
+    if (rc == EMS_OK && l->options->identity != NULL)
+        rc = ems_staging_mark(staging, l->options->identity, err);
+    return rc;
+}
+
+/* What comes after everything else: one transaction, so that it is there once. */
+static int conclude(struct load *l, struct ems_sender *send, struct ems_error *err)
+{
+    int rc;
+
+    if (l->after_done)
+        return EMS_OK;
+    rc = ems_pq_run(send->conn, "begin", err, "BEGIN");
+    if (rc == EMS_OK)
+        rc = send_all(send, l->plan->after, l->plan->after_count, err);
+    if (rc == EMS_OK && l->options->identity != NULL)
+        rc = ems_journal_record(send->conn, EMS_JOURNAL_AFTER, 0, 0, err);
+    return rc == EMS_OK ? ems_pq_run(send->conn, "commit the end of the dump", err, "COMMIT") : rc;
+}
+
 /* Every statement and row of the plan is in, or we would not be here. */
-static void sum_up(const struct load *l, const struct ems_sender *send,
-                   struct ems_restore_result *result)
+static void sum_up(const struct load *l, struct ems_restore_result *result)
 {
     result->tables = l->plan->table_count;
-    result->statements = send->statements + l->plan->count + l->plan->block_count;
+    result->statements =
+        l->plan->before_count + l->plan->count + l->plan->block_count + l->plan->after_count;
     for (size_t i = 0; i < l->plan->block_count; i++) {
         result->rows += l->plan->blocks[i].rows;
         result->bytes += l->plan->blocks[i].bytes;
@@ -252,7 +305,7 @@ int ems_load_run(struct ems_staging *staging, const struct ems_part_set *set,
     if (rc == EMS_OK)
         rc = ems_session_phase(send.conn, EMS_SESSION_SCHEMA, &failure);
     if (rc == EMS_OK)
-        rc = send_all(&send, l.plan->before, l.plan->before_count, &failure);
+        rc = prepare(&l, staging, &send, &failure);
     if (rc == EMS_OK) {
         workers = ems_workers_start(staging, l.plan, options->jobs > 0 ? options->jobs : 1,
                                     load_unit, &l, &failure);
@@ -261,11 +314,11 @@ int ems_load_run(struct ems_staging *staging, const struct ems_part_set *set,
     if (rc == EMS_OK)
         rc = ems_session_phase(send.conn, EMS_SESSION_TABLES, &failure);
     if (rc == EMS_OK)
-        rc = send_all(&send, l.plan->after, l.plan->after_count, &failure);
+        rc = conclude(&l, &send, &failure);
     ems_workers_free(workers);
     PQfinish(send.conn);
     if (rc == EMS_OK)
-        sum_up(&l, &send, result);
+        sum_up(&l, result);
     if (rc != EMS_OK && failure.stage == NULL)
         failure.stage = "restore";
     if (rc != EMS_OK && err != NULL && err->code == EMS_OK)

@@ -126,12 +126,16 @@ static int add_item(struct ems_plan *p, const struct ems_sql_statement *s, struc
     *item =
         (struct ems_plan_item){.shape = s->shape,
                                .text = strdup(s->text),
+                               .name = s->name != NULL ? strdup(s->name) : NULL,
                                .line = s->line,
                                .table = (size_t)(table - p->tables),
                                .other = other != NULL ? (size_t)(other - p->tables) : EMS_PLAN_NONE,
                                .next = EMS_PLAN_NONE};
-    if (item->text == NULL)
+    if (item->text == NULL || (s->name != NULL && item->name == NULL)) {
+        free(item->text);
+        free(item->name);
         return ems_fail_memory(err);
+    }
     if (table->first == EMS_PLAN_NONE)
         table->first = p->count;
     else
@@ -312,8 +316,10 @@ static void release_statements(struct ems_plan_statement *list, size_t count)
 
 void ems_plan_release(struct ems_plan *p)
 {
-    for (size_t i = 0; i < p->count; i++)
+    for (size_t i = 0; i < p->count; i++) {
         free(p->items[i].text);
+        free(p->items[i].name);
+    }
     for (size_t i = 0; i < p->table_count; i++)
         free(p->tables[i].name);
     for (size_t i = 0; i < p->block_count; i++) {

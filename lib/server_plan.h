@@ -21,10 +21,12 @@
 struct ems_plan_item {
     enum ems_sql_shape shape; /* EMS_SQL_ADD_KEY, _CREATE_INDEX or _ADD_FOREIGN_KEY */
     char *text;               /* as the scanner gave it */
+    char *name;               /* of the index or constraint, unquoted; NULL if not known */
     uint64_t line;
     size_t table; /* index in tables */
     size_t other; /* foreign key: the table that it references, else EMS_PLAN_NONE */
     size_t next;  /* of the same table, in the order of the dump */
+    bool made;    /* by the restore that is resumed (server_journal.h) */
 };
 
 struct ems_plan_table {
@@ -52,6 +54,7 @@ struct ems_plan_block {
     uint64_t begin, bytes; /* in the text of the dump */
     uint64_t rows;
     uint32_t crc; /* of the bytes */
+    bool loaded;  /* by the restore that is resumed */
 };
 
 /* Blocks with rows, one behind the other, that are loaded together. */

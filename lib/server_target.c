@@ -209,8 +209,12 @@ int ems_staging_create(struct ems_staging *st, const char *target, bool replace,
 
 int ems_staging_mark(struct ems_staging *st, const char *identity, struct ems_error *err)
 {
-    return st->created ? ems_leftover_mark(st->admin, st->load, identity, st->target, err)
-                       : ems_fail(err, EMS_INTERNAL, "staging: nothing to mark");
+    if (!st->created)
+        return ems_fail(err, EMS_INTERNAL, "staging: nothing to mark");
+    if (identity == NULL)
+        return ems_pq_run(st->admin, "take the mark off", err, "COMMENT ON DATABASE %s IS NULL",
+                          st->load);
+    return ems_leftover_mark(st->admin, st->load, identity, st->target, err);
 }
 
 /* Its old password is nobody's any more; what its dead run still has connected goes. */
@@ -242,10 +246,8 @@ int ems_staging_resume(struct ems_staging *st, const char *target, bool replace,
     rc = ems_leftover_find(st->admin, identity, target, &left, err);
     if (rc != EMS_OK)
         return rc;
-    if (left.database[0] == '\0') {
-        rc = create(st, err);
-        return rc == EMS_OK ? ems_staging_mark(st, identity, err) : rc;
-    }
+    if (left.database[0] == '\0')
+        return create(st, err);
     snprintf(st->load, sizeof st->load, "%.25s", left.role);
     rc = ems_staging_prepare(st, err); /* shows other runs that it is somebody's again */
     if (rc == EMS_OK)
@@ -336,9 +338,6 @@ static int swap_names(struct ems_staging *st, const char *old, struct ems_error 
     if (rc == EMS_OK)
         rc = ems_pq_run(st->admin, "give the database its name", err,
                         "ALTER DATABASE %s RENAME TO %s", st->load, target);
-    if (rc == EMS_OK)
-        rc = ems_pq_run(st->admin, "take the mark off", err, "COMMENT ON DATABASE %s IS NULL",
-                        target);
     if (rc == EMS_OK)
         rc = ems_pq_run(st->admin, "lock the role", err, "ALTER ROLE %s NOLOGIN PASSWORD NULL",
                         st->load);

@@ -201,10 +201,13 @@ static int follow_up(struct ems_workers *w, const struct task *done, struct ems_
 
 static int run_item(PGconn *conn, const struct ems_plan_item *item, struct ems_error *err)
 {
-    PGresult *answer = PQexecParams(conn, item->text, 0, NULL, NULL, NULL, NULL, 0);
+    PGresult *answer;
     char head[64];
     int rc = EMS_OK;
 
+    if (item->made)
+        return EMS_OK;
+    answer = PQexecParams(conn, item->text, 0, NULL, NULL, NULL, NULL, 0);
     if (PQresultStatus(answer) != PGRES_COMMAND_OK)
         rc = ems_pq_fail(err, "restore", EMS_RESTORE_FAILED, conn, answer, "line %llu: %s",
                          (unsigned long long)item->line,

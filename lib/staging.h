@@ -64,8 +64,8 @@ int ems_staging_exists(struct ems_staging *, const char *database, bool *exists,
 int ems_staging_create(struct ems_staging *, const char *target, bool replace, struct ems_error *);
 
 /*
- * A dump of this many bytes is coming: sessions of the restore's role that are opened from now on may
- * each hold temporary files of twice that and 1 GiB, which no sort of its rows needs. Only a
+ * A dump of this many bytes is coming: sessions of the restore's role that are opened from now on
+ * may each hold temporary files of twice that and 1 GiB, which no sort of its rows needs. Only a
  * superuser can set such a limit so that the role cannot lift it; otherwise nothing is done.
  */
 int ems_staging_limit(struct ems_staging *, uint64_t bytes, struct ems_error *);
@@ -85,14 +85,15 @@ int ems_staging_publish(struct ems_staging *, struct ems_error *);
 
 /*
  * Like create, but go on in what a run for the same target left (killed, or kept), if `identity`,
- * up to 64 hex digits, is what that run gave to ems_staging_mark; otherwise a new one is made, and
- * marked. EMS_RESTORE_EXISTS also if there is only something of another identity. What others could
- * resume stays. *resumed says which it was.
+ * up to 64 hex digits, is what that run gave to ems_staging_mark; otherwise a new one is made.
+ * EMS_RESTORE_EXISTS also if there is only something of another identity. What others could resume
+ * stays. *resumed says which it was.
  */
 int ems_staging_resume(struct ems_staging *, const char *target, bool replace, const char *identity,
                        bool *resumed, struct ems_error *);
 
-/* Say in the unfinished database what it is of, for ems_staging_resume. */
+/* Say in the unfinished database what it is of, for ems_staging_resume; NULL: it cannot be resumed
+ * any more. To be done before publishing. */
 int ems_staging_mark(struct ems_staging *, const char *identity, struct ems_error *);
 
 /*
