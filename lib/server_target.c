@@ -408,28 +408,28 @@ static void choose_kept_name(struct ems_staging *st, unsigned number, char name[
     snprintf(name, EMS_NAME_BYTES + 1, "%.*s%s", (int)room, st->target, suffix);
 }
 
-int ems_staging_keep(struct ems_staging *st, char name[64], struct ems_error *err)
+int ems_staging_keep(struct ems_staging *st, struct ems_staging_kept *kept, struct ems_error *err)
 {
     bool exists = true;
     int rc;
 
-    name[0] = '\0';
+    *kept = (struct ems_staging_kept){.database = ""};
     if (!st->created || !ems_staging_revive(st))
         return ems_fail(err, EMS_SERVER_ERROR, "the server is gone");
     rc = ems_leftover_disconnect(st->admin, st->load, err);
     for (unsigned i = 0; rc == EMS_OK && exists && i < 100; i++) {
-        choose_kept_name(st, i, name);
-        rc = ems_staging_exists(st, name, &exists, err);
+        choose_kept_name(st, i, kept->database);
+        rc = ems_staging_exists(st, kept->database, &exists, err);
     }
     if (rc == EMS_OK)
         rc = ems_pq_run(st->admin, "lock the role", err, "ALTER ROLE %s NOLOGIN PASSWORD NULL",
                         st->load);
     if (rc == EMS_OK)
-        rc = ems_leftover_rename(st->admin, st->load, name, err);
-    if (rc == EMS_OK)
+        rc = ems_leftover_rename(st->admin, st->load, kept->database, err);
+    if (rc == EMS_OK) {
+        snprintf(kept->role, sizeof kept->role, "%s", st->load);
         forget(st);
-    else
-        name[0] = '\0';
+    }
     return rc;
 }
 

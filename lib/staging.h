@@ -98,11 +98,14 @@ int ems_staging_mark(struct ems_staging *, const char *identity, struct ems_erro
 
 /*
  * Instead of abandon: the unfinished database stays, under a name that says so and that did not
- * exist ("staging_example_org_failed_20261123_001502", in UTC; 64 bytes). It is no leftover for
- * other runs; its role cannot log in any more. EMS_OK, or EMS_SERVER_ERROR and an empty name: then
+ * exist ("staging_example_org_failed_20261123_001502", in UTC). It is no leftover for other runs;
+ * its role cannot log in any more. Both names go to `kept`. EMS_OK, or EMS_SERVER_ERROR: then
  * abandon.
  */
-int ems_staging_keep(struct ems_staging *, char name[64], struct ems_error *);
+struct ems_staging_kept {
+    char database[64], role[64];
+};
+int ems_staging_keep(struct ems_staging *, struct ems_staging_kept *kept, struct ems_error *);
 
 /* Drop the unfinished database and its role. Nothing of the target name was touched. */
 void ems_staging_abandon(struct ems_staging *);

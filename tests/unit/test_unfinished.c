@@ -69,7 +69,9 @@ static void test_keep(void)
         "st\xc3\xa4ging \"that's\" long enough to be cut somewhere \xc3\xa4";
     struct ems_error err = {0};
     struct ems_staging *st;
-    char name[64], second[64], role[64];
+    struct ems_staging_kept kept, second;
+    const char *name = kept.database;
+    char role[64];
     PGconn *conn, *admin;
     bool exists;
 
@@ -77,13 +79,12 @@ static void test_keep(void)
         return;
     st = pg_open_shared();
     admin = ems_staging_admin(st);
-    ASSERT_CODE(ems_staging_keep(st, name, &err), EMS_SERVER_ERROR);
-    CU_ASSERT_STRING_EQUAL(name, "");
+    ASSERT_CODE(ems_staging_keep(st, &kept, &err), EMS_SERVER_ERROR);
     err = (struct ems_error){0};
     ASSERT_CODE(ems_staging_create(st, target, false, &err), EMS_OK);
     run(st, "CREATE TABLE public.half AS SELECT 7 AS a");
     ASSERT_CODE(ems_staging_connect(st, &conn, &err), EMS_OK); /* even if somebody is connected */
-    ASSERT_CODE(ems_staging_keep(st, name, &err), EMS_OK);
+    ASSERT_CODE(ems_staging_keep(st, &kept, &err), EMS_OK);
     PQfinish(conn);
     CU_ASSERT(strlen(name) <= 63);
     CU_ASSERT(strncmp(name, "st\xc3\xa4ging ", 9) == 0 && strstr(name, "_failed_20") != NULL);
@@ -95,21 +96,22 @@ static void test_keep(void)
                            "f");
     snprintf(role, sizeof role, "%s",
              pg_ask(admin, "SELECT rolname FROM pg_roles WHERE rolname ~ '^ems_load_'"));
+    CU_ASSERT_STRING_EQUAL(role, kept.role);
 
     /* In the same second another one; neither is a leftover. */
     ASSERT_CODE(ems_staging_create(st, target, false, &err), EMS_OK);
     ASSERT_CODE(ems_staging_exists(st, name, &exists, &err), EMS_OK);
     CU_ASSERT(exists);
-    ASSERT_CODE(ems_staging_keep(st, second, &err), EMS_OK);
-    CU_ASSERT(strcmp(name, second) != 0);
+    ASSERT_CODE(ems_staging_keep(st, &second, &err), EMS_OK);
+    CU_ASSERT(strcmp(name, second.database) != 0);
     ASSERT_CODE(ems_staging_create(st, "next", false, &err), EMS_OK);
     ems_staging_abandon(st);
     ASSERT_CODE(ems_staging_exists(st, name, &exists, &err), EMS_OK);
     CU_ASSERT(exists);
-    ASSERT_CODE(ems_staging_exists(st, second, &exists, &err), EMS_OK);
+    ASSERT_CODE(ems_staging_exists(st, second.database, &exists, &err), EMS_OK);
     CU_ASSERT(exists);
     pg_drop(admin, name);
-    pg_drop(admin, second);
+    pg_drop(admin, second.database);
     CU_ASSERT_STRING_EQUAL(pg_ask(admin, count_roles), "0");
 }
 
@@ -133,6 +135,7 @@ static void test_resume_after_kill(void)
     ASSERT_CODE(ems_staging_connect(st, &conn, &err), EMS_OK);
     CU_ASSERT_STRING_EQUAL(pg_ask(conn, "SELECT a FROM public.half"), "1");
     PQfinish(conn);
+    ASSERT_CODE(ems_staging_mark(st, NULL, &err), EMS_OK);
     ASSERT_CODE(ems_staging_publish(st, &err), EMS_OK);
     CU_ASSERT_STRING_EQUAL(pg_ask(admin, "SELECT shobj_description(oid, 'pg_database') FROM "
                                          "pg_database WHERE datname = 'target'"),
@@ -193,7 +196,7 @@ static void test_resume_kept(void)
 {
     struct ems_error err = {0};
     struct ems_staging *st;
-    char name[64];
+    struct ems_staging_kept kept;
     PGconn *conn, *admin;
     bool resumed = false, exists;
 
@@ -204,13 +207,13 @@ static void test_resume_kept(void)
     ASSERT_CODE(ems_staging_create(st, "a \"b\"", false, &err), EMS_OK);
     ASSERT_CODE(ems_staging_mark(st, dump, &err), EMS_OK);
     run(st, "CREATE TABLE public.half AS SELECT 3 AS a");
-    ASSERT_CODE(ems_staging_keep(st, name, &err), EMS_OK);
+    ASSERT_CODE(ems_staging_keep(st, &kept, &err), EMS_OK);
     ASSERT_CODE(ems_staging_resume(st, "a", false, dump, &resumed, &err), EMS_OK);
     CU_ASSERT_FALSE(resumed); /* another target */
     ems_staging_abandon(st);
     ASSERT_CODE(ems_staging_resume(st, "a \"b\"", false, dump, &resumed, &err), EMS_OK);
     CU_ASSERT(resumed);
-    ASSERT_CODE(ems_staging_exists(st, name, &exists, &err), EMS_OK);
+    ASSERT_CODE(ems_staging_exists(st, kept.database, &exists, &err), EMS_OK);
     CU_ASSERT_FALSE(exists);
     ASSERT_CODE(ems_staging_connect(st, &conn, &err), EMS_OK);
     CU_ASSERT_STRING_EQUAL(pg_ask(conn, "SELECT a FROM public.half"), "3");
