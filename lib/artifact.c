@@ -522,6 +522,7 @@ void ems_artifact_release(struct ems_artifact *a)
     free(a->sql.tables);
     free(a->name);
     free(a->staged);
+    free(a->kept);
     free(a->config);
     free(a->signing_keys);
     ems_facts_release(&a->facts);

@@ -71,6 +71,13 @@ struct ems_artifact {
     struct ems_left_out *left_out; /* of its tables, by the restore */
     size_t left_out_count;
     char *staged; /* database that it was restored into, or NULL */
+    char *kept;   /* unfinished database that was kept after a failure, or NULL */
+    /* The database was compared with the dump: tables and rows by value, tables of which only the
+     * rows were counted, tables that the dump writes in another form than the server. */
+    struct {
+        bool done;
+        uint64_t tables, rows, counted, other_form;
+    } compared;
     struct ems_facts staged_facts; /* what was asked of that database; owned by the artifact */
     double elapsed_s;
 };
@@ -152,8 +159,8 @@ void ems_artifact_take_chain(struct ems_artifact *, const struct ems_chain *);
  * ems_artifact_check has it. False if the artifact is not good (or when out of memory, noted in
  * findings).
  */
-bool ems_artifact_match_read(struct ems_artifact *, struct ems_manifest *,
-                             struct ems_set_digests *, size_t first, struct ems_findings *);
+bool ems_artifact_match_read(struct ems_artifact *, struct ems_manifest *, struct ems_set_digests *,
+                             size_t first, struct ems_findings *);
 
 /* A dump that was read to its end: what it says of its homeserver, as findings. */
 void ems_artifact_judge_dump(const struct ems_artifact *, struct ems_findings *);

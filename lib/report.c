@@ -217,9 +217,8 @@ static int text_tables(const struct ems_artifact *a, struct ems_buf *out, struct
         rc = ems_buf_printf(out, err, "        left out: %llu x %s\n",
                             (unsigned long long)a->sql.skip_counts[i], a->sql.skip_reasons[i]);
     for (size_t i = 0; i < a->left_out_count && rc == EMS_OK; i++)
-        rc = ems_buf_printf(out, err, "        left out: %s, %llu rows: %s\n",
-                            a->left_out[i].table, (unsigned long long)a->left_out[i].rows,
-                            a->left_out[i].reason);
+        rc = ems_buf_printf(out, err, "        left out: %s, %llu rows: %s\n", a->left_out[i].table,
+                            (unsigned long long)a->left_out[i].rows, a->left_out[i].reason);
     return rc;
 }
 
@@ -262,6 +261,22 @@ static int text_findings(const struct ems_report *report, const char *artifact,
     return rc;
 }
 
+/* The rows of the dump against those of the database. */
+static int text_compared(const struct ems_artifact *a, struct ems_buf *out, struct ems_error *err)
+{
+    int rc = ems_buf_printf(out, err, "    compared with the database: %llu rows of %llu tables",
+                            (unsigned long long)a->compared.rows,
+                            (unsigned long long)a->compared.tables);
+
+    if (rc == EMS_OK && a->compared.other_form > 0)
+        rc = ems_buf_printf(out, err, " (%llu written in another form)",
+                            (unsigned long long)a->compared.other_form);
+    if (rc == EMS_OK && a->compared.counted > 0)
+        rc = ems_buf_printf(out, err, "; of %llu tables only the number of rows",
+                            (unsigned long long)a->compared.counted);
+    return rc == EMS_OK ? ems_buf_append(out, "\n", 1, err) : rc;
+}
+
 static int text_artifact(const struct ems_report *report, const struct ems_artifact *a,
                          bool verbose, const struct paint *p, struct ems_buf *out,
                          struct ems_error *err)
@@ -281,6 +296,10 @@ static int text_artifact(const struct ems_report *report, const struct ems_artif
         rc = text_tables(a, out, err);
     if (rc == EMS_OK && a->staged != NULL)
         rc = ems_buf_printf(out, err, "    restored into database %s\n", a->staged);
+    if (rc == EMS_OK && a->compared.done)
+        rc = text_compared(a, out, err);
+    if (rc == EMS_OK && a->kept != NULL)
+        rc = ems_buf_printf(out, err, "    unfinished, kept as database %s\n", a->kept);
     if (rc == EMS_OK && a->staged != NULL && a->staged_facts.summary[0] != '\0')
         rc = ems_buf_printf(out, err, "    %s\n", a->staged_facts.summary);
     if (rc == EMS_OK && a->staged != NULL && !a->is_sql)

@@ -204,6 +204,18 @@ static json_t *part_set(const struct ems_part_set *set)
     return o;
 }
 
+/* The rows of the dump against those of the database. */
+static json_t *json_compared(const struct ems_artifact *a)
+{
+    json_t *o = json_object();
+
+    json_object_set_new(o, "tables", number(a->compared.tables));
+    json_object_set_new(o, "rows", number(a->compared.rows));
+    json_object_set_new(o, "tables_counted", number(a->compared.counted));
+    json_object_set_new(o, "tables_other_form", number(a->compared.other_form));
+    return o;
+}
+
 static int json_artifact(const struct ems_artifact *a, struct ems_buf *out, struct ems_error *err)
 {
     json_t *o = json_object(), *parts = json_array(), *layers = json_array();
@@ -245,6 +257,10 @@ static int json_artifact(const struct ems_artifact *a, struct ems_buf *out, stru
         json_object_set_new(o, "manifest", json_string("proven"));
     if (a->staged != NULL)
         json_object_set_new(o, "database", json_string(a->staged));
+    if (a->kept != NULL)
+        json_object_set_new(o, "kept_database", json_string(a->kept));
+    if (a->compared.done)
+        json_object_set_new(o, "compared", json_compared(a));
     return emit(o, out, err);
 }
 

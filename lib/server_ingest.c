@@ -1,7 +1,9 @@
 /* server_ingest.c - see server_ingest.h */
 #include "server_ingest.h"
 
+#include "server_journal.h"
 #include "server_load.h"
+#include "server_session.h"
 #include "server_sqlite.h"
 #include "server_synapse.h"
 
@@ -13,7 +15,8 @@
 struct watcher {
     struct ems_artifact *artifact;
     const struct ems_check_options *check;
-    bool collect; /* the artifact was not read before: its facts are collected now */
+    bool collect;              /* the artifact was not read before: its facts are collected now */
+    struct ems_verify *verify; /* NULL: wants nothing of this reading */
 };
 
 static int tick(void *context, struct ems_error *err)
@@ -30,6 +33,8 @@ static int watch(void *context, const struct ems_sql_event *event, struct ems_er
 
     if (w->collect)
         rc = ems_synapse_observe(&w->artifact->synapse, event, err);
+    if (rc == EMS_OK && w->verify != NULL)
+        rc = ems_verify_observe(w->verify, event, err);
     return rc == EMS_OK ? tick(w, err) : rc;
 }
 
@@ -48,16 +53,42 @@ static bool choose_name(const struct ems_ingest_options *o, const struct ems_art
     return true;
 }
 
+/* Can the dump be restored from what the first pass wrote down? */
+static bool has_program(const struct ems_artifact *artifact, const struct ems_ingest_options *o)
+{
+    return o->plan != NULL && artifact->is_sql && ems_plan_is_program(o->plan, &artifact->sql);
+}
+
+/* A dump that is loaded table by table from the plan of its first pass can be resumed, any other
+ * one is begun anew. `identity` is empty if this one can not. */
+static int make_database(const struct ems_artifact *artifact, const struct ems_ingest_options *o,
+                         struct ems_staging *staging, const char *name, char *identity,
+                         bool *resumed, struct ems_error *err)
+{
+    int rc = EMS_OK;
+
+    identity[0] = '\0';
+    *resumed = false;
+    if (has_program(artifact, o))
+        rc = ems_journal_identity(o->plan, identity, err);
+    if (rc == EMS_OK && o->resume && identity[0] != '\0')
+        return ems_staging_resume(staging, name, o->replace, identity, resumed, err);
+    return rc == EMS_OK ? ems_staging_create(staging, name, o->replace, err) : rc;
+}
+
 /* From what the first pass wrote down. */
 static int run_load(struct ems_artifact *artifact, const struct ems_ingest_options *o,
-                    struct ems_staging *staging, struct ems_error *err)
+                    struct ems_staging *staging, const char *identity, bool resumed,
+                    struct ems_error *err)
 {
-    struct watcher watcher = {artifact, &o->check, false};
+    struct watcher watcher = {artifact, &o->check, false, NULL};
     struct ems_restore_options restore = {.watch_context = &watcher,
                                           .tick = tick,
                                           .plan = o->plan,
                                           .jobs = o->server.jobs,
-                                          .bytes_in = o->check.bytes_in};
+                                          .bytes_in = o->check.bytes_in,
+                                          .identity = identity,
+                                          .resumed = resumed};
     struct ems_restore_result result;
 
     return ems_load_run(staging, artifact->set, &restore, &result, err);
@@ -72,7 +103,7 @@ static int run_restore(struct ems_artifact *artifact, struct ems_source *bottom,
                                         .allow_no_integrity = o->check.allow_no_integrity,
                                         .no_threads = o->check.no_threads,
                                         .bytes_in = o->check.bytes_in};
-    struct watcher watcher = {artifact, &o->check, collect};
+    struct watcher watcher = {artifact, &o->check, collect, collect ? o->verify : NULL};
     struct ems_restore_options restore = {.watch = watch,
                                           .watch_context = &watcher,
                                           .tick = tick,
@@ -143,6 +174,101 @@ static int check_name(const struct ems_artifact *artifact, const struct ems_inge
     return EMS_SYNAPSE_SERVER_NAME;
 }
 
+/* ---- compared with the dump ---- */
+
+/* Another reading of the dump, for tables whose text is not the server's own. */
+static int read_again(struct ems_artifact *artifact, const struct ems_ingest_options *o,
+                      struct ems_staging *staging, struct ems_error *err)
+{
+    struct ems_chain_options options = {.secrets = o->check.secrets,
+                                        .allow_no_integrity = o->check.allow_no_integrity,
+                                        .no_threads = o->check.no_threads};
+    struct watcher watcher = {artifact, &o->check, false, NULL};
+    struct ems_sqlscan *scan;
+    struct ems_chain chain;
+    int rc = ems_chain_open(&chain, ems_parts_open(artifact->set, err), &options, err);
+
+    if (rc != EMS_OK)
+        return rc;
+    scan = ems_sqlscan_open(chain.top, err);
+    rc = scan != NULL ? ems_verify_again(o->verify, staging, scan, tick, &watcher, err) : err->code;
+    ems_sqlscan_free(scan);
+    chain.top = NULL;
+    ems_chain_close(&chain);
+    return rc;
+}
+
+static int verify(struct ems_artifact *artifact, const struct ems_ingest_options *o,
+                  struct ems_staging *staging, struct ems_error *err)
+{
+    struct watcher watcher = {artifact, &o->check, false, NULL};
+    const struct ems_verify_result *result;
+    int rc;
+
+    if (o->verify == NULL)
+        return EMS_OK;
+    rc = ems_verify_run(o->verify, staging, o->server.jobs, &artifact->sql, tick, &watcher, err);
+    if (rc == EMS_OK && ems_verify_undecided(o->verify) != NULL) {
+        if (artifact->set == NULL)
+            return ems_fail(err, EMS_RESTORE_FAILED,
+                            "verifying: the rows of %s are written otherwise than the server "
+                            "writes them; whether they are the same cannot be told of a pipe: "
+                            "restore from a file",
+                            ems_verify_undecided(o->verify));
+        rc = read_again(artifact, o, staging, err);
+    }
+    if (rc != EMS_OK)
+        return rc;
+    result = ems_verify_result(o->verify);
+    artifact->compared.done = true;
+    artifact->compared.tables = result->tables;
+    artifact->compared.rows = result->rows;
+    artifact->compared.counted = result->counted;
+    artifact->compared.other_form = result->other_form;
+    return EMS_OK;
+}
+
+/* Complete: from here on the database is changed on purpose (repairs), so that it must not be
+ * resumed any more. In this order: a mark without a journal would be a lie. */
+static int close_journal(struct ems_staging *staging, struct ems_error *err)
+{
+    PGconn *conn = NULL;
+    int rc = ems_staging_mark(staging, NULL, err);
+
+    if (rc == EMS_OK)
+        rc = ems_session_open(staging, &conn, err);
+    if (rc == EMS_OK)
+        rc = ems_journal_remove(conn, err);
+    PQfinish(conn);
+    return rc;
+}
+
+/* ---- the end ---- */
+
+/* The first failure is told by the caller, this is only where to find what there is. */
+static void keep(struct ems_artifact *artifact, struct ems_staging *staging,
+                 struct ems_findings *findings)
+{
+    struct ems_staging_kept kept;
+    struct ems_error err = {0};
+    char advice[300];
+
+    if (ems_staging_keep(staging, &kept, &err) != EMS_OK) {
+        ems_findings_add(findings, err.code, EMS_SEVERITY_WARNING, artifact->name, NULL,
+                         EMS_NOWHERE, NULL, "the unfinished database could not be kept: %s",
+                         err.text);
+        return;
+    }
+    snprintf(advice, sizeof advice,
+             "Look into it with psql, go on with --resume, or drop it: DROP DATABASE \"%s\"; "
+             "DROP ROLE %s;",
+             kept.database, kept.role);
+    ems_findings_add(findings, EMS_RESTORE_FAILED, EMS_SEVERITY_NOTE, artifact->name, NULL,
+                     EMS_NOWHERE, advice, "the unfinished database is kept as %s", kept.database);
+    artifact->kept = strdup(kept.database);
+    findings->out_of_memory |= artifact->kept == NULL;
+}
+
 /* What Synapse asks of the database; then it gets its name, or goes. */
 static int publish(struct ems_artifact *artifact, const struct ems_ingest_options *o,
                    struct ems_staging *staging, struct ems_findings *findings, int rc,
@@ -159,6 +285,8 @@ static int publish(struct ems_artifact *artifact, const struct ems_ingest_option
         rc = ems_synapse_check_staged(artifact, staging, &options, findings, err);
     if (rc == EMS_OK)
         rc = ems_staging_publish(staging, err);
+    if (rc != EMS_OK && (o->keep_failed || o->resume))
+        keep(artifact, staging, findings);
     if (rc != EMS_OK)
         ems_staging_abandon(staging);
     return rc;
@@ -172,7 +300,8 @@ int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream
     const bool sqlite = !collect && artifact->kind == EMS_KIND_SQLITE;
     struct ems_schema schema = {0};
     struct ems_error err = {0};
-    char name[64];
+    char name[64], identity[EMS_JOURNAL_IDENTITY];
+    bool resumed = false;
     int rc = EMS_OK;
 
     if (!choose_name(o, artifact, name)) {
@@ -194,16 +323,19 @@ int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream
         rc = o->ahead != NULL ? ems_ahead_take(o->ahead, staging, &err)
                               : ems_staging_open(&o->server, staging, &err);
     if (rc == EMS_OK)
-        rc = ems_staging_create(*staging, name, o->replace, &err);
+        rc = make_database(artifact, o, *staging, name, identity, &resumed, &err);
     if (rc == EMS_OK && artifact->bytes_out > 0 &&
         (rc = ems_staging_limit(*staging, artifact->bytes_out, &err)) != EMS_OK)
         ems_staging_abandon(*staging);
     if (rc == EMS_OK && sqlite) {
         rc = ems_sqlite_restore(artifact, &schema, *staging, &o->check, findings, &err);
         rc = publish(artifact, o, *staging, findings, rc, &err);
-    } else if (rc == EMS_OK && stream == NULL && o->plan != NULL &&
-               ems_plan_is_program(o->plan, &artifact->sql)) {
-        rc = run_load(artifact, o, *staging, &err);
+    } else if (rc == EMS_OK && identity[0] != '\0') {
+        rc = run_load(artifact, o, *staging, identity, resumed, &err);
+        if (rc == EMS_OK)
+            rc = verify(artifact, o, *staging, &err);
+        if (rc == EMS_OK)
+            rc = close_journal(*staging, &err);
         rc = publish(artifact, o, *staging, findings, rc, &err);
     } else if (rc == EMS_OK) {
         struct ems_source *bottom = stream != NULL ? stream : ems_parts_open(artifact->set, &err);
@@ -212,6 +344,8 @@ int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream
         rc = run_restore(artifact, bottom, o, *staging, collect, &err);
         if (rc == EMS_OK && collect)
             ems_artifact_judge_dump(artifact, findings);
+        if (rc == EMS_OK)
+            rc = verify(artifact, o, *staging, &err);
         rc = publish(artifact, o, *staging, findings, rc, &err);
     }
     ems_source_free(stream);

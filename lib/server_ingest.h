@@ -9,6 +9,7 @@
 #include "artifact.h"
 #include "restore.h"
 #include "server_ahead.h"
+#include "server_verify.h"
 #include "staging.h"
 
 struct ems_ingest_options {
@@ -20,7 +21,11 @@ struct ems_ingest_options {
     bool replace;            /* an existing database of that name */
     bool repair_sequences;   /* see server_synapse.h */
     bool truncate_one_time_keys;
-    struct ems_ahead *ahead; /* that opens the server already; may be NULL */
+    struct ems_ahead *ahead;   /* that opens the server already; may be NULL */
+    bool keep_failed;          /* what was restored before a failure stays (ems_staging_keep) */
+    bool resume;               /* go on in what another run left; implies keep_failed */
+    struct ems_verify *verify; /* compare the database with the dump; it has seen the events of the
+                                  first pass. NULL: rows are only counted */
     struct ems_plan *plan; /* that ems_plan_observe made in the first pass; NULL: no parallelism */
 };
 

@@ -30,6 +30,9 @@ enum {
     OPT_SCHEMA_FROM,
     OPT_REPAIR_SEQUENCES,
     OPT_TRUNCATE_KEYS,
+    OPT_VERIFY,
+    OPT_RESUME,
+    OPT_KEEP_FAILED,
     OPT_SERVER_NAME,
     OPT_MAX_MEDIA,
     OPT_RECIPIENT_KEY,
@@ -81,6 +84,15 @@ static const struct {
     {{"embedded", required_argument, NULL, OPT_EMBEDDED},
      CLI_SERVER,
      "    --embedded=DIR          use a private server kept in DIR, made on first use"},
+    {{"verify", no_argument, NULL, OPT_VERIFY},
+     CLI_SERVER,
+     "    --verify                compare every row in the database with the dump"},
+    {{"resume", no_argument, NULL, OPT_RESUME},
+     CLI_SERVER,
+     "    --resume                go on where a run that was killed or failed had to stop"},
+    {{"keep-failed", no_argument, NULL, OPT_KEEP_FAILED},
+     CLI_SERVER,
+     "    --keep-failed           after a failure keep the unfinished database, renamed"},
     {{"repair-sequences", no_argument, NULL, OPT_REPAIR_SEQUENCES},
      CLI_SERVER,
      "    --repair-sequences      set those that are behind, so that Synapse starts"},
@@ -232,6 +244,15 @@ static int take_option(struct cli *cli, int c, const char *value)
         break;
     case OPT_EMBEDDED:
         cli->embedded = value;
+        break;
+    case OPT_VERIFY:
+        cli->verify = true;
+        break;
+    case OPT_RESUME:
+        cli->resume = true;
+        break;
+    case OPT_KEEP_FAILED:
+        cli->keep_failed = true;
         break;
     case OPT_REPAIR_SEQUENCES:
         cli->repair_sequences = true;

@@ -43,8 +43,9 @@ struct cli {
     int passphrase_fd; /* -1: none */
     unsigned jobs;
     uint64_t max_media; /* bytes; 0: any */
-    bool json, allow_no_integrity, force, quiet, verbose, blocks, no_inner, fast,
-        repair_sequences, truncate_one_time_keys;
+    bool keep_failed, resume, verify;
+    bool json, allow_no_integrity, force, quiet, verbose, blocks, no_inner, fast, repair_sequences,
+        truncate_one_time_keys;
     enum cli_when progress, color;
     const char *const *paths;
     size_t path_count;
@@ -98,9 +99,9 @@ bool cli_resolve(struct cli *, struct ems_upload *);
 void cli_load_manifest(struct cli *, struct ems_upload *);
 
 /*
- * For tools that work on one artifact: resolve the paths, read the manifest that lies beside it, and
- * find the set. NULL: there is nothing to do; *status is 0 if a finding says why, or the status to
- * end with after a message. `verb` is for that message: "join".
+ * For tools that work on one artifact: resolve the paths, read the manifest that lies beside it,
+ * and find the set. NULL: there is nothing to do; *status is 0 if a finding says why, or the status
+ * to end with after a message. `verb` is for that message: "join".
  */
 struct ems_part_set *cli_one_artifact(struct cli *, struct ems_upload *, const char *verb,
                                       int *status);

@@ -24,6 +24,7 @@ static void restore_stream(struct cli *cli, int fd, const char *name, struct ser
     struct ems_error err = {0};
     struct ems_source *stream = ems_source_fd_open(fd, true, name, &err);
     struct ems_artifact *artifact;
+    struct ems_verify *verify = NULL;
 
     if (stream == NULL) {
         cli_fail(cli, &err);
@@ -40,7 +41,13 @@ static void restore_stream(struct cli *cli, int fd, const char *name, struct ser
         return;
     }
     artifact->verdict = EMS_VERDICT_UNCHECKED;
-    server_restore(cli, artifact, stream, NULL, server);
+    if (cli->verify && (verify = ems_verify_new(&err)) == NULL) {
+        cli_fail(cli, &err);
+        ems_source_free(stream);
+        return;
+    }
+    server_restore(cli, artifact, stream, NULL, verify, server);
+    ems_verify_free(verify);
 }
 
 /* The database among the artifacts that were named: by its name if there are several. */

@@ -16,7 +16,7 @@ void server_close(struct server *server)
 }
 
 void server_restore(struct cli *cli, struct ems_artifact *artifact, struct ems_source *stream,
-                    struct ems_plan *plan, struct server *server)
+                    struct ems_plan *plan, struct ems_verify *verify, struct server *server)
 {
     struct ems_ingest_options options = {
         .check = cli_check_options(cli),
@@ -28,6 +28,9 @@ void server_restore(struct cli *cli, struct ems_artifact *artifact, struct ems_s
         .replace = cli->force,
         .repair_sequences = cli->repair_sequences,
         .truncate_one_time_keys = cli->truncate_one_time_keys,
+        .keep_failed = cli->keep_failed,
+        .resume = cli->resume,
+        .verify = verify,
         .plan = plan,
     };
 
@@ -43,6 +46,9 @@ struct first_pass {
     struct cli *cli;
     struct server *server;
     struct ems_plan plan;
+    bool wants_verify;
+    struct ems_verify *verify;
+    struct ems_error failure; /* of making it */
     struct ems_check_options options;
 };
 
@@ -56,9 +62,12 @@ static int plan_ahead(void *context, const struct ems_sql_event *event, struct e
     struct first_pass *p = context;
     const struct ems_staging_options options = staging_options(p->cli);
 
+    int rc;
+
     if (options.embedded != NULL && p->server->staging == NULL && p->server->ahead == NULL)
         p->server->ahead = ems_ahead_begin(&options);
-    return ems_plan_observe(&p->plan, event, err);
+    rc = ems_plan_observe(&p->plan, event, err);
+    return rc == EMS_OK && p->verify != NULL ? ems_verify_observe(p->verify, event, err) : rc;
 }
 
 /* Its watch_again: what was left is of other bytes than those that will be restored. */
@@ -70,13 +79,18 @@ static void forget(void *context)
     ems_bookmarks_free(p->options.bookmarks);
     p->options.bookmarks = ems_bookmarks_new();
     p->plan = (struct ems_plan){.bookmarks = p->options.bookmarks};
+    ems_verify_free(p->verify);
+    p->verify = p->wants_verify ? ems_verify_new(&p->failure) : NULL;
 }
 
 void server_check_and_restore(struct cli *cli, struct ems_part_set *set, bool only_dumps,
                               struct server *server)
 {
     struct ems_artifact *artifact = ems_report_add(&cli->report);
-    struct first_pass p = {.cli = cli, .server = server, .options = cli_check_options(cli)};
+    struct first_pass p = {.cli = cli,
+                           .server = server,
+                           .wants_verify = cli->verify,
+                           .options = cli_check_options(cli)};
 
     p.options.watch = plan_ahead;
     p.options.watch_again = forget;
@@ -89,9 +103,13 @@ void server_check_and_restore(struct cli *cli, struct ems_part_set *set, bool on
         cli->report.findings.out_of_memory = true;
         goto out;
     }
+    if (p.wants_verify && p.verify == NULL) {
+        cli_fail(cli, &p.failure);
+        goto out;
+    }
     if (artifact->verdict == EMS_VERDICT_VERIFIED &&
         (artifact->is_sql || artifact->database != NULL))
-        server_restore(cli, artifact, NULL, &p.plan, server);
+        server_restore(cli, artifact, NULL, &p.plan, p.verify, server);
     else if (only_dumps && artifact->error == EMS_OK)
         ems_findings_add(
             &cli->report.findings, EMS_SQL_REFUSED, EMS_SEVERITY_ERROR, artifact->name, NULL,
@@ -101,6 +119,7 @@ void server_check_and_restore(struct cli *cli, struct ems_part_set *set, bool on
             artifact->name);
 out:
     ems_plan_release(&p.plan);
+    ems_verify_free(p.verify);
     ems_bookmarks_free(p.options.bookmarks);
 }
 

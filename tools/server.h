@@ -13,10 +13,10 @@ struct server {
 
 void server_close(struct server *);
 
-/* Restore one artifact as the command line says (stream and plan: see server_ingest.h), and leave
- * the commands to look at it in cli->epilogue. The server is opened at the first use. */
+/* Restore one artifact as the command line says (stream, plan and verify: see server_ingest.h), and
+ * leave the commands to look at it in cli->epilogue. The server is opened at the first use. */
 void server_restore(struct cli *, struct ems_artifact *, struct ems_source *stream,
-                    struct ems_plan *plan, struct server *);
+                    struct ems_plan *plan, struct ems_verify *verify, struct server *);
 
 /* Prove an artifact in a first pass and, if it is a good dump, restore it in a second. */
 void server_check_and_restore(struct cli *, struct ems_part_set *, bool only_dumps,
