@@ -61,7 +61,6 @@ static int plan_ahead(void *context, const struct ems_sql_event *event, struct e
 {
     struct first_pass *p = context;
     const struct ems_staging_options options = staging_options(p->cli);
-
     int rc;
 
     if (options.embedded != NULL && p->server->staging == NULL && p->server->ahead == NULL)
