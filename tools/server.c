@@ -138,7 +138,7 @@ void server_check_and_restore_stream(struct cli *cli, struct ems_source *stream,
     if (ems_artifact_check(artifact, NULL, stream, name, &options, &cli->report.findings) != EMS_OK)
         cli->report.findings.out_of_memory = true;
     else if (artifact->verdict == EMS_VERDICT_VERIFIED && artifact->database != NULL)
-        server_restore(cli, artifact, NULL, NULL, server);
+        server_restore(cli, artifact, NULL, NULL, NULL, server);
     else if (artifact->error == EMS_OK)
         ems_findings_add(&cli->report.findings, EMS_SQL_REFUSED, EMS_SEVERITY_ERROR, artifact->name,
                          NULL, EMS_NOWHERE, "Leave out --schema-from for a dump.",
