@@ -6,6 +6,7 @@
 #include "artifact_sqlite.h"
 #include "artifact_text.h"
 #include "manifest_store.h"
+#include "media_rows.h"
 #include "sqlite_check.h"
 #include "synapse_state.h"
 
@@ -331,6 +332,8 @@ static int check_sql(struct ems_artifact *a, struct ems_chain *chain,
     chain->top = NULL;
     if (rc == EMS_END)
         ems_artifact_judge_dump(a, findings);
+    if (a->synapse.media != NULL)
+        ems_media_rows_finish(a->synapse.media);
     return rc;
 }
 

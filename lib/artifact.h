@@ -91,6 +91,7 @@ struct ems_artifact_digests {
 
 struct ems_bookmarks;
 struct ems_manifest;
+struct ems_media_rows;
 struct ems_sqlite_spool;
 
 struct ems_check_options {
@@ -106,6 +107,8 @@ struct ems_check_options {
     _Atomic uint64_t *bytes_in;           /* progress; may be NULL */
     ems_tick_fn *tick;                    /* may be NULL */
     void *tick_context;
+    /* Of a database that was read before, or NULL: media files are hashed that it has hashes of. */
+    const struct ems_media_rows *media_rows;
     uint64_t max_media_bytes; /* that the target of a media export accepts; 0: any */
     const char *temporary;    /* directory for a database that must be unpacked; NULL: /tmp */
     bool keep_database;       /* it will be restored: leave it in artifact->database */

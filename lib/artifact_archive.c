@@ -9,8 +9,7 @@
 static struct ems_walker *open_media_store(struct ems_artifact *a,
                                            const struct ems_check_options *o, struct ems_error *err)
 {
-    (void)o;
-    return ems_media_store_open(&a->media_ids, err);
+    return ems_media_store_open(&a->media_ids, o->media_rows, err);
 }
 
 static const struct {

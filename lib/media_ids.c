@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { URL_CACHE = 1, SHA256 = 2 };
+enum { URL_CACHE = 1, SHA256 = 2, QUARANTINED = 4 };
 
 #define SIZE_AT     2u
 #define SHA256_AT   10u
@@ -29,7 +29,8 @@ static size_t id_at(const uint8_t *record)
 /* All but the id; returns where that goes. */
 static size_t put_facts(uint8_t *record, const struct ems_media_id *m)
 {
-    record[0] = (uint8_t)((m->url_cache ? URL_CACHE : 0) | (m->sha256 != NULL ? SHA256 : 0));
+    record[0] = (uint8_t)((m->url_cache ? URL_CACHE : 0) | (m->sha256 != NULL ? SHA256 : 0) |
+                          (m->quarantined ? QUARANTINED : 0));
     record[1] = (uint8_t)m->id_size;
     memcpy(record + SIZE_AT, &m->size, sizeof m->size);
     if (m->sha256 != NULL) {
@@ -53,6 +54,11 @@ static int append(struct ems_media_ids *ids, const struct ems_media_id *m, uint3
     memcpy(record + n, m->id, m->id_size);
     *offset = (uint32_t)ids->records.size;
     return ems_buf_append(&ids->records, record, n + m->id_size, err);
+}
+
+bool ems_media_ids_is_full(const struct ems_media_ids *ids)
+{
+    return ids->records.size >= EMS_MEDIA_IDS_BYTES;
 }
 
 int ems_media_ids_add(struct ems_media_ids *ids, const struct ems_media_id *m,
@@ -129,6 +135,7 @@ struct ems_media_id ems_media_ids_get(const struct ems_media_ids *ids, size_t i)
     struct ems_media_id m = {.id = (const char *)record + id_at(record),
                              .id_size = record[1],
                              .url_cache = (record[0] & URL_CACHE) != 0,
+                             .quarantined = (record[0] & QUARANTINED) != 0,
                              .created_ms = EMS_NOWHERE};
 
     memcpy(&m.size, record + SIZE_AT, sizeof m.size);

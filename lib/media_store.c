@@ -7,9 +7,11 @@
  */
 #include "media_store.h"
 
+#include "media_rows.h"
 #include "report.h"
 #include "tar_policy.h"
 
+#include <gcrypt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +26,12 @@ struct example {
 struct media_store {
     struct ems_walker base;
     struct ems_media_ids *ids;
+    const struct ems_media_rows *rows; /* or NULL */
+    gcry_md_hd_t sha256;               /* made at the first use */
+    bool hashing;                      /* the member at hand */
+    struct ems_media_id member;        /* that is added at its end; its id is in member_id */
+    char member_id[EMS_MEDIA_ID_MAX + 1];
+    uint64_t hashed;
     uint64_t files[EMS_STORE_CLASSES], bytes[EMS_STORE_CLASSES];
     uint64_t empty, hard_links; /* of local media */
     struct example misfits, unsafe, strays;
@@ -181,17 +189,36 @@ static void note_example(struct example *e, const char *path)
         ems_printable(path, strlen(path), e->first, sizeof e->first);
 }
 
-/* Sizes are in the headers: a store's bytes need not be looked at (the archive proves them). */
+/* Is there a hash that this file's can be held against? */
+static int begin_hash(struct media_store *s, struct ems_error *err)
+{
+    size_t row = SIZE_MAX;
+
+    s->hashing = false;
+    if (s->rows != NULL && s->member.size != EMS_NOWHERE)
+        row = ems_media_ids_find(&s->rows->ids, s->member.id, s->member.id_size);
+    if (row == SIZE_MAX || ems_media_ids_get(&s->rows->ids, row).sha256 == NULL)
+        return EMS_OK;
+    if (s->sha256 == NULL && gcry_md_open(&s->sha256, GCRY_MD_SHA256, 0) != 0)
+        return ems_fail(err, EMS_INTERNAL, "libgcrypt has no SHA-256");
+    gcry_md_reset(s->sha256);
+    s->hashing = true;
+    return EMS_OK;
+}
+
+/* Sizes are in the headers: what the database has no hash of need not be looked at (the archive
+ * proves that it is all there). */
 static int store_begin(struct ems_walker *walker, const struct ems_tar_member *m, bool *claimed,
                        struct ems_error *err)
 {
     struct media_store *s = (struct media_store *)walker;
     char path[EMS_TAR_MAX_PATH + 1];
     struct ems_store_path at;
-    struct ems_media_id id;
 
     if (m->type != EMS_TAR_FILE && m->type != EMS_TAR_HARDLINK)
         return EMS_OK;
+    s->member.id = NULL;
+    s->hashing = false;
     ems_tar_clean_path(m->path, path);
     if (!ems_store_path_read(path, &at))
         return EMS_OK;
@@ -217,11 +244,36 @@ static int store_begin(struct ems_walker *walker, const struct ems_tar_member *m
         s->hard_links++;
     else if (m->size == 0 && at.class == EMS_STORE_LOCAL)
         s->empty++;
-    id = (struct ems_media_id){.id = at.id,
-                               .id_size = strlen(at.id),
-                               .size = m->type == EMS_TAR_HARDLINK ? EMS_NOWHERE : m->size,
-                               .url_cache = at.class == EMS_STORE_URL_CACHE};
-    return ems_media_ids_add(s->ids, &id, err);
+    strcpy(s->member_id, at.id);
+    s->member = (struct ems_media_id){.id = s->member_id,
+                                      .id_size = strlen(at.id),
+                                      .size = m->type == EMS_TAR_HARDLINK ? EMS_NOWHERE : m->size,
+                                      .url_cache = at.class == EMS_STORE_URL_CACHE,
+                                      .created_ms = EMS_NOWHERE};
+    return begin_hash(s, err);
+}
+
+static int store_data(struct ems_walker *walker, const struct ems_span *span, struct ems_error *err)
+{
+    struct media_store *s = (struct media_store *)walker;
+
+    (void)err;
+    if (s->hashing)
+        gcry_md_write(s->sha256, span->data, span->size);
+    return EMS_OK;
+}
+
+static int store_end(struct ems_walker *walker, struct ems_error *err)
+{
+    struct media_store *s = (struct media_store *)walker;
+
+    if (s->member.id == NULL || ems_media_ids_is_full(s->ids))
+        return EMS_OK;
+    if (s->hashing) {
+        s->member.sha256 = gcry_md_read(s->sha256, GCRY_MD_SHA256);
+        s->hashed++;
+    }
+    return ems_media_ids_add(s->ids, &s->member, err);
 }
 
 /* Two stores in one archive are an error, for nobody could say which one counts. The rest is
@@ -275,6 +327,8 @@ static int add_facts(const struct media_store *s, struct ems_facts *facts, struc
     if (rc == EMS_OK)
         rc = ems_facts_number(facts, "hard_links", s->hard_links, err);
     if (rc == EMS_OK)
+        rc = ems_facts_number(facts, "hashed", s->hashed, err);
+    if (rc == EMS_OK)
         rc = ems_facts_number(facts, "other_files",
                               s->misfits.count + s->unsafe.count + s->strays.count, err);
     return rc;
@@ -304,6 +358,7 @@ static int store_finish(struct ems_walker *walker, const char *artifact,
 
 static void store_free(struct ems_walker *walker)
 {
+    gcry_md_close(((struct media_store *)walker)->sha256);
     free(walker);
 }
 
@@ -311,11 +366,14 @@ static const struct ems_walker_ops store_ops = {
     .layer = "media-store",
     .words = "a media store",
     .begin = store_begin,
+    .data = store_data,
+    .end = store_end,
     .finish = store_finish,
     .free = store_free,
 };
 
-struct ems_walker *ems_media_store_open(struct ems_media_ids *ids, struct ems_error *err)
+struct ems_walker *ems_media_store_open(struct ems_media_ids *ids,
+                                        const struct ems_media_rows *rows, struct ems_error *err)
 {
     struct media_store *s = calloc(1, sizeof *s);
 
@@ -325,5 +383,6 @@ struct ems_walker *ems_media_store_open(struct ems_media_ids *ids, struct ems_er
     }
     s->base.ops = &store_ops;
     s->ids = ids;
+    s->rows = rows;
     return &s->base;
 }

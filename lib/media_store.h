@@ -12,8 +12,9 @@
  *     remote_thumbnail/SERVER/AA/BB/rest/W-H-TYPE-SUBTYPE[-METHOD]
  *     url_cache_thumbnails/YYYY-MM-DD/rest/... or AA/BB/rest/...
  *
- * The bytes of a media file are nobody's to judge (a media id says nothing about its content): that
- * all of them came is the archive's proof. What can be compared with the dump is collected.
+ * A media id says nothing about its file's content: that all of the bytes came is the archive's
+ * proof. What can be compared with the database is collected (upload_media.c): ids and sizes, and
+ * the hashes of those files that the database, read before, has hashes of.
  */
 #ifndef EMS_MEDIA_STORE_H
 #define EMS_MEDIA_STORE_H
@@ -42,8 +43,11 @@ struct ems_store_path {
 /* Is this (a clean path, tar_policy.h) a file in a media store? */
 bool ems_store_path_read(const char *path, struct ems_store_path *);
 
-/* ids: filled with local media and the URL cache, sorted at the end; borrowed, must outlive the
- * walker. */
-struct ems_walker *ems_media_store_open(struct ems_media_ids *ids, struct ems_error *);
+struct ems_media_rows;
+
+/* ids: filled with local media and the URL cache, sorted at the end. rows: of the database, sorted,
+ * or NULL: no file is hashed. Both are borrowed and must outlive the walker. */
+struct ems_walker *ems_media_store_open(struct ems_media_ids *ids,
+                                        const struct ems_media_rows *rows, struct ems_error *);
 
 #endif

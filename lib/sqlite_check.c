@@ -9,6 +9,7 @@
 #include "sqlite_check.h"
 
 #include "bytes.h"
+#include "media_rows.h"
 #include "sqlite_open.h"
 #include "sqlite_synapse.h"
 #include "synapse_state.h"
@@ -250,6 +251,60 @@ static bool ask(struct check *c, const char *sql, uint64_t *number)
     return got;
 }
 
+/* Which of the columns does the table have? Older ones lack the last. */
+static bool has_column(struct check *c, const char *column)
+{
+    sqlite3_stmt *statement = NULL;
+    bool has = sqlite3_prepare_v2(c->db,
+                                  "SELECT 1 FROM pragma_table_info('local_media_repository')"
+                                  " WHERE name = ?1",
+                                  -1, &statement, NULL) == SQLITE_OK &&
+               sqlite3_bind_text(statement, 1, column, -1, SQLITE_STATIC) == SQLITE_OK &&
+               sqlite3_step(statement) == SQLITE_ROW;
+
+    sqlite3_finalize(statement);
+    return has;
+}
+
+/* The rows of local_media_repository, for comparing with the media (upload_media.c). */
+static int read_media(struct check *c)
+{
+    struct ems_media_value values[EMS_MEDIA_COLUMNS];
+    sqlite3_stmt *statement = NULL;
+    char sql[400] = "SELECT ";
+    int rc;
+
+    for (int i = 0; i < EMS_MEDIA_COLUMNS; i++) {
+        const char *name = ems_media_column_name((enum ems_media_column)i);
+        size_t n = strlen(sql);
+
+        snprintf(sql + n, sizeof sql - n, "%s%s", i > 0 ? ", " : "",
+                 has_column(c, name) ? name : "NULL");
+    }
+    strcat(sql, " FROM local_media_repository");
+    if (!has_column(c, "media_id") ||
+        sqlite3_prepare_v2(c->db, sql, -1, &statement, NULL) != SQLITE_OK)
+        return EMS_OK; /* no such table: not a homeserver, or a very old one */
+    if (ems_synapse_media(c->synapse) == NULL) {
+        sqlite3_finalize(statement);
+        return ems_fail_memory(c->err);
+    }
+    while ((rc = sqlite3_step(statement)) == SQLITE_ROW) {
+        for (int i = 0; i < EMS_MEDIA_COLUMNS; i++) {
+            values[i].text = (const char *)sqlite3_column_text(statement, i);
+            values[i].size = (size_t)sqlite3_column_bytes(statement, i);
+            values[i].null = values[i].text == NULL;
+        }
+        if (ems_media_rows_add(c->synapse->media, values, c->err) != EMS_OK)
+            break;
+    }
+    ems_media_rows_finish(c->synapse->media);
+    if (c->err->code == EMS_OK)
+        judge(c, rc);
+    sqlite3_finalize(statement);
+    return c->err->code;
+}
+
 /* Counts go through whole tables, but those of the smallest index; the budget holds for them too.
  */
 static int read_facts(struct check *c)
@@ -335,6 +390,8 @@ int ems_sqlite_check(const char *path, const char *artifact,
         rc = check_integrity(&c);
     if (rc == EMS_OK && !c.broken)
         rc = read_facts(&c);
+    if (rc == EMS_OK && !c.broken)
+        rc = read_media(&c);
     if (rc == EMS_OK)
         judge_synapse(&c);
     sqlite3_close(c.db);

@@ -4,6 +4,7 @@
 
 #include "bytes.h"
 #include "event_sample.h"
+#include "media_rows.h"
 #include "synapse_state.h"
 
 #include <stdio.h>
@@ -115,6 +116,13 @@ struct ems_synapse_state *ems_synapse_state(struct ems_synapse *s)
     if (s->state == NULL)
         s->state = calloc(1, sizeof *s->state);
     return s->state;
+}
+
+struct ems_media_rows *ems_synapse_media(struct ems_synapse *s)
+{
+    if (s->media == NULL)
+        s->media = calloc(1, sizeof *s->media);
+    return s->media;
 }
 
 int ems_synapse_names_add(struct ems_synapse_names *names, const char *name, struct ems_error *err)
@@ -345,6 +353,10 @@ void ems_synapse_release(struct ems_synapse *s)
     if (s->events != NULL) {
         ems_event_samples_release(s->events);
         free(s->events);
+    }
+    if (s->media != NULL) {
+        ems_media_rows_release(s->media);
+        free(s->media);
     }
     ems_synapse_row_free(s->row);
     ems_synapse_state_free(s->state);

@@ -19,6 +19,7 @@ struct ems_synapse {
     uint32_t schema_version, compat_version; /* 0 if unknown */
     uint64_t background_updates;             /* rows still pending */
     struct ems_event_samples *events; /* a few of its newest events (event_sample.h), or NULL */
+    struct ems_media_rows *media;     /* rows of local_media_repository (media_rows.h), or NULL */
     /* internal */
     struct ems_synapse_row *row;     /* the row that is being put together */
     struct ems_synapse_state *state; /* what else is known */

@@ -6,6 +6,7 @@
  */
 #include "bytes.h"
 #include "event_sample.h"
+#include "media_rows.h"
 #include "synapse_state.h"
 
 #include <stdio.h>
@@ -33,8 +34,11 @@ enum field {
     CONTENT, /* and of event_json */
     OWN,     /* a user of this server, in tables that come before its events */
     HIGHEST,
-    FIELDS,
+    MEDIA, /* and so on, in the order of media_rows.h */
+    FIELDS = MEDIA + EMS_MEDIA_COLUMNS,
 };
+
+static const char media_table[] = "local_media_repository";
 
 static const struct {
     const char *table, *column;
@@ -114,6 +118,9 @@ static void choose(const char *table, const char *const *columns, size_t count,
         for (size_t i = 0; i < sizeof watches / sizeof watches[0]; i++)
             if (strcmp(table, watches[i].table) == 0 && strcmp(columns[c], watches[i].column) == 0)
                 want(w, c, watches[i].field, 0, 0);
+        for (int i = 0; strcmp(table, media_table) == 0 && i < EMS_MEDIA_COLUMNS; i++)
+            if (strcmp(columns[c], ems_media_column_name((enum ems_media_column)i)) == 0)
+                want(w, c, (enum field)(MEDIA + i), 0, 0);
         for (size_t i = 0; i < EMS_SYNAPSE_SEQUENCES; i++)
             for (size_t k = 0; k < EMS_SYNAPSE_SOURCES; k++)
                 if (ems_synapse_sequences[i].sources[k].table != NULL &&
@@ -220,6 +227,18 @@ static void see_user(struct ems_synapse *s, const struct value *v)
     s->state->passwordless += v[USER_PASSWORD].null || v[USER_PASSWORD].size == 0;
 }
 
+static int see_media(struct ems_synapse *s, const struct value *v, struct ems_error *err)
+{
+    struct ems_media_value values[EMS_MEDIA_COLUMNS];
+
+    if (ems_synapse_media(s) == NULL)
+        return ems_fail_memory(err);
+    for (size_t i = 0; i < EMS_MEDIA_COLUMNS; i++)
+        values[i] =
+            (struct ems_media_value){v[MEDIA + i].text, v[MEDIA + i].size, v[MEDIA + i].null};
+    return ems_media_rows_add(s->media, values, err);
+}
+
 /* One row: its values in the order of `wanted`. */
 static int see_values(struct ems_synapse *s, const struct wanted_columns *wanted,
                       const struct value *values, struct ems_error *err)
@@ -255,6 +274,8 @@ static int see_values(struct ems_synapse *s, const struct wanted_columns *wanted
                       sizeof name);
         ems_synapse_see_position(s->state, name, number_of(&by_field[POSITION]));
     }
+    if (seen[MEDIA])
+        return see_media(s, by_field, err);
     if (seen[UPDATE] && !by_field[UPDATE].null)
         return ems_synapse_see_update(s, by_field[UPDATE].text, by_field[UPDATE].size, err);
     return EMS_OK;
@@ -374,6 +395,8 @@ static int on_create_table(struct ems_synapse *s, const char *table, const char 
     struct ems_synapse_row *row = s->row;
     struct wanted_columns wanted;
 
+    if (strcmp(table, media_table) == 0 && ems_synapse_media(s) == NULL)
+        return ems_fail_memory(err);
     choose(table, columns, count, &wanted);
     if (wanted.count > 0 && row->table_count < MAX_WATCHED && strlen(table) < 64) {
         strcpy(row->tables[row->table_count].name, table);

@@ -101,6 +101,8 @@ struct ems_synapse_state {
 
 /* The state of s, made when it is first asked for. NULL: out of memory. */
 struct ems_synapse_state *ems_synapse_state(struct ems_synapse *s);
+/* Its media rows, likewise. */
+struct ems_media_rows *ems_synapse_media(struct ems_synapse *s);
 void ems_synapse_state_free(struct ems_synapse_state *); /* NULL allowed */
 void ems_synapse_row_free(struct ems_synapse_row *);     /* NULL allowed */
 

@@ -3,6 +3,7 @@
 
 #include "artifact_text.h"
 #include "config.h"
+#include "media_rows.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,6 +197,40 @@ static void check_database(struct upload *u)
                          u->dump->name);
 }
 
+/* ---- media ---- */
+
+static bool has_providers(const struct upload *u)
+{
+    const struct ems_config_value *local =
+        ems_config_get(&u->config, EMS_SETTING_ENABLE_LOCAL_MEDIA_STORAGE);
+
+    return u->has_config && (u->config.providers > 0 ||
+                             (local != NULL && local->type == EMS_YAML_BOOL && !local->truth));
+}
+
+/* Each archive of media that was read to its end, and whose list is therefore whole. An export
+ * without a manifest that can be read has none; that was said. */
+static void check_media(struct upload *u)
+{
+    const struct ems_artifact *database = u->dump != NULL ? u->dump : u->sqlite;
+
+    if (database == NULL || database->synapse.media == NULL)
+        return;
+    for (size_t i = 0; i < u->report->count; i++) {
+        const struct ems_artifact *a = &u->report->artifacts[i];
+        struct ems_upload_media m = {.artifact = a->name,
+                                     .files = &a->media_ids,
+                                     .database = database->name,
+                                     .rows = database->synapse.media,
+                                     .elsewhere = has_providers(u)};
+
+        if (a->archive_known && (a->kind == EMS_KIND_MEDIA_STORE ||
+                                 (a->kind == EMS_KIND_MEDIA_EXPORT && a->media_server[0] != '\0')))
+            ems_upload_check_media(&m, u->findings);
+    }
+    ems_upload_list_quarantined(database->synapse.media, database->name, u->findings);
+}
+
 /* ---- signing keys ---- */
 
 /* Without an event nothing can be compared, without a name no event is known to be ours. */
@@ -227,6 +262,14 @@ static void check_keys(struct upload *u, const char *server)
 
 /* ---- verdicts ---- */
 
+/* Is the finding about this artifact's own content? Of two names that differ nobody knows whose
+ * fault it is, but for the small text files and for what the importer of media believes. */
+static bool is_at_fault(const struct ems_artifact *a, int code)
+{
+    return ems_artifact_is_text(a) || code == EMS_MEDIA_ENTITY || code == EMS_MEDIA_DB_MISSING ||
+           code == EMS_MEDIA_SIZE || code == EMS_MEDIA_DIGEST;
+}
+
 /* An artifact that contradicts the others is not verified, whatever was proven of its bytes. */
 static void apply(struct upload *u, size_t first)
 {
@@ -237,7 +280,7 @@ static void apply(struct upload *u, size_t first)
             struct ems_artifact *a = &u->report->artifacts[k];
 
             if (f->artifact == NULL || strcmp(f->artifact, a->name) != 0 ||
-                (!ems_artifact_is_text(a) && f->code != EMS_MEDIA_ENTITY))
+                !is_at_fault(a, f->code))
                 continue;
             f->resend = true;
             if (a->verdict == EMS_VERDICT_VERIFIED) {
@@ -269,6 +312,7 @@ void ems_upload_check(struct ems_report *report, const struct ems_upload_check_o
         check_missing(&u);
     server = check_names(&u);
     check_database(&u);
+    check_media(&u);
     check_keys(&u, server);
     apply(&u, first);
 }

@@ -556,6 +556,29 @@ void cli_end_manifest(struct cli *cli)
         ems_manifest_match_end(cli->manifest, &cli->report.findings);
 }
 
+const struct ems_part_set *cli_set_in_order(const struct ems_upload *upload, size_t i)
+{
+    for (int databases = 1; databases >= 0; databases--) {
+        for (size_t k = 0; k < upload->count; k++) {
+            enum ems_kind kind = ems_kind_of_name(upload->sets[k].name);
+
+            if ((kind == EMS_KIND_PG_DUMP || kind == EMS_KIND_SQLITE) == (databases == 1) &&
+                i-- == 0)
+                return &upload->sets[k];
+        }
+    }
+    return NULL;
+}
+
+/* Of the first database that was read. */
+static const struct ems_media_rows *media_rows(const struct cli *cli)
+{
+    for (size_t i = 0; i < cli->report.count; i++)
+        if (cli->report.artifacts[i].synapse.media != NULL)
+            return cli->report.artifacts[i].synapse.media;
+    return NULL;
+}
+
 void cli_check_together(struct cli *cli)
 {
     struct ems_upload_check_options options = {.server_name = cli->server_name};
@@ -577,6 +600,7 @@ struct ems_check_options cli_check_options(struct cli *cli)
                                       .no_threads = sysconf(_SC_NPROCESSORS_ONLN) < 2,
                                       .manifest = cli->manifest,
                                       .temporary = getenv("TMPDIR"),
+                                      .media_rows = media_rows(cli),
                                       .max_media_bytes = cli->max_media,
                                       .bytes_in = &cli->bytes_done,
                                       .tick = cli_tick,

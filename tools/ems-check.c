@@ -32,6 +32,7 @@ static bool check_one(struct cli *cli, struct ems_part_set *set, struct ems_sour
 
 int main(int argc, char **argv)
 {
+    const struct ems_part_set *set;
     struct ems_upload upload = {0};
     struct ems_error err = {0};
     struct cli cli;
@@ -50,8 +51,8 @@ int main(int argc, char **argv)
                 check_one(&cli, NULL, stream, name);
         } else if (cli_resolve(&cli, &upload)) {
             cli_load_manifest(&cli, &upload);
-            for (size_t i = 0; i < upload.count; i++)
-                if (!check_one(&cli, &upload.sets[i], NULL, upload.sets[i].name))
+            for (size_t i = 0; (set = cli_set_in_order(&upload, i)) != NULL; i++)
+                if (!check_one(&cli, set, NULL, set->name))
                     break;
             cli_end_manifest(&cli);
             cli_check_together(&cli);

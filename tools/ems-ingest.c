@@ -13,6 +13,7 @@ static const struct cli_tool tool = {
 
 int main(int argc, char **argv)
 {
+    const struct ems_part_set *set;
     struct server server = {0};
     struct ems_upload upload = {0};
     struct cli cli;
@@ -22,8 +23,10 @@ int main(int argc, char **argv)
         return status;
     if (cli_load_secrets(&cli) == 0 && cli_resolve(&cli, &upload)) {
         cli_load_manifest(&cli, &upload);
-        for (size_t i = 0; i < upload.count && !cli.report.findings.out_of_memory; i++)
-            server_check_and_restore(&cli, &upload.sets[i], false, &server);
+        for (size_t i = 0;
+             (set = cli_set_in_order(&upload, i)) != NULL && !cli.report.findings.out_of_memory;
+             i++)
+            server_check_and_restore(&cli, set, false, &server);
         cli_end_manifest(&cli);
         cli_check_together(&cli);
     }

@@ -26,7 +26,7 @@ static struct outcome run(const uint8_t *data, size_t size, size_t chunk)
     struct ems_facts facts = {0};
     struct ems_media_ids ids = {0};
     struct ems_walk_result result;
-    struct ems_walker *walkers[] = {ems_media_store_open(&ids, &err)};
+    struct ems_walker *walkers[] = {ems_media_store_open(&ids, NULL, &err)};
     struct ems_walk_options options = {
         .artifact = "fuzz", .walkers = walkers, .walker_count = 1, .expected = 0};
     struct ems_tar *tar = ems_tar_open(ems_source_memory_open(data, size, chunk, &err), &err);

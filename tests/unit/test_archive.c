@@ -352,7 +352,7 @@ static struct outcome walk(struct ems_buf *archive, size_t expected, int fail)
 {
     struct outcome o = {.counter = {.base.ops = &counter_ops, .fail = fail}};
     struct ems_error err = {0};
-    struct ems_walker *store = ems_media_store_open(&o.ids, &err);
+    struct ems_walker *store = ems_media_store_open(&o.ids, NULL, &err);
     struct ems_walker *walkers[] = {&o.counter.base, store};
     struct ems_walk_options options = {
         .artifact = "x.tar", .walkers = walkers, .walker_count = 2, .expected = expected};
