@@ -556,7 +556,7 @@ void cli_end_manifest(struct cli *cli)
         ems_manifest_match_end(cli->manifest, &cli->report.findings);
 }
 
-const struct ems_part_set *cli_set_in_order(const struct ems_upload *upload, size_t i)
+struct ems_part_set *cli_set_in_order(const struct ems_upload *upload, size_t i)
 {
     for (int databases = 1; databases >= 0; databases--) {
         for (size_t k = 0; k < upload->count; k++) {

@@ -111,7 +111,7 @@ void cli_end_manifest(struct cli *);
 
 /* The upload's i-th set in the order of work: databases before the media that they know sizes and
  * hashes of, else as they are. NULL behind the last. */
-const struct ems_part_set *cli_set_in_order(const struct ems_upload *, size_t i);
+struct ems_part_set *cli_set_in_order(const struct ems_upload *, size_t i);
 
 /* After all artifacts: what they say about each other (upload_check.h). */
 void cli_check_together(struct cli *);

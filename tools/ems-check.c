@@ -32,7 +32,7 @@ static bool check_one(struct cli *cli, struct ems_part_set *set, struct ems_sour
 
 int main(int argc, char **argv)
 {
-    const struct ems_part_set *set;
+    struct ems_part_set *set;
     struct ems_upload upload = {0};
     struct ems_error err = {0};
     struct cli cli;

@@ -13,7 +13,7 @@ static const struct cli_tool tool = {
 
 int main(int argc, char **argv)
 {
-    const struct ems_part_set *set;
+    struct ems_part_set *set;
     struct server server = {0};
     struct ems_upload upload = {0};
     struct cli cli;
