@@ -13,6 +13,7 @@ int ems_sql_parse_begin(struct ems_sql_parse *p, const struct ems_sql_tokens *to
     p->at = p->furthest = 0;
     p->text = text->data;
     p->depth = 0;
+    p->code = EMS_SQL_REFUSED;
     p->reason = NULL;
     p->names.size = 0;
     /* Decoded names and strings are no longer than their tokens, a sequence's name stands in a

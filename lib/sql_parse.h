@@ -26,6 +26,7 @@ struct ems_sql_parse {
     struct ems_sql_catalog *catalog;
     struct ems_buf names; /* unquoted names of this statement; reserved for all of them */
     unsigned depth;
+    int code;           /* EMS_SQL_REFUSED, or what a parser sets in its place */
     const char *reason; /* static: why not, if something better than "not expected" is known */
     char subject[80];   /* name that the reason is about, printable; or empty */
 };
@@ -55,8 +56,8 @@ bool ems_sql_anything(struct ems_sql_parse *);
 /* Any one of the words of a NULL-terminated list. */
 bool ems_sql_one_of(struct ems_sql_parse *, const char *const *list);
 
-/* Is the word one of a list: " a b c ", in small letters, a blank round each? fold: capitals count as
- * small letters, as outside quotes. */
+/* Is the word one of a list: " a b c ", in small letters, a blank round each? fold: capitals count
+ * as small letters, as outside quotes. */
 bool ems_sql_in_list(const char *list, const uint8_t *text, size_t size, bool fold);
 
 /* A name as the server sees it: folded or unquoted. Not a reserved word. */

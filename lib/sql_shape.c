@@ -35,8 +35,10 @@ static bool set_encoding(struct ems_sql_parse *p)
 
     if (!ems_sql_string(p, &value) && !ems_sql_name(p, &value))
         return false;
-    return strcasecmp(value, "UTF8") == 0 || strcasecmp(value, "UTF-8") == 0 ||
-           ems_sql_no(p, "dump again with pg_dump --encoding=UTF8, not", value);
+    if (strcasecmp(value, "UTF8") == 0 || strcasecmp(value, "UTF-8") == 0)
+        return true;
+    p->code = EMS_SQL_ENCODING;
+    return ems_sql_no(p, "dump again with pg_dump --encoding=UTF8, not", value);
 }
 
 /* Up to 10.2 and 9.6.7; names come without a schema from here on. */
@@ -373,7 +375,7 @@ static int refuse(struct ems_sql_shaper *s, const struct ems_sql_lex *lex, struc
 
     ems_sql_lex_head(lex, head, sizeof head);
     if (p->reason != NULL)
-        return ems_fail(err, EMS_SQL_REFUSED, "line %llu: %s%s%s: %s",
+        return ems_fail(err, p->code, "line %llu: %s%s%s: %s",
                         (unsigned long long)lex->statement_line, p->reason,
                         p->subject[0] != '\0' ? " " : "", p->subject, head);
     if (where < p->count)

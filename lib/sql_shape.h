@@ -51,7 +51,8 @@ int ems_sql_shaper_take(void *context, struct ems_sql_lex *, const struct ems_sq
 
 /*
  * The statement in the lexer is whole: recognise it and note what it creates. EMS_OK, and
- * shaper->statement until the next token; EMS_SQL_REFUSED; EMS_NO_MEMORY. Begins anew either way.
+ * shaper->statement until the next token; EMS_SQL_REFUSED; EMS_SQL_ENCODING (the dump says that it
+ * is not UTF-8); EMS_NO_MEMORY. Begins anew either way.
  */
 int ems_sql_shaper_finish(struct ems_sql_shaper *, struct ems_sql_lex *, struct ems_error *);
 

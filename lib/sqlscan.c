@@ -332,7 +332,7 @@ static int on_statement(struct ems_sqlscan *scan, struct ems_sql_event *event,
         return ems_fail(err, EMS_SQL_MALFORMED, "line %llu: a statement behind the end of the dump",
                         line);
     rc = ems_sql_shaper_finish(&scan->shaper, &scan->lex, err);
-    if (rc == EMS_SQL_REFUSED)
+    if (rc == EMS_SQL_REFUSED || rc == EMS_SQL_ENCODING)
         count_refused(scan);
     if (rc == EMS_OK)
         rc = count_statement(scan, st, err);

@@ -31,6 +31,7 @@ static void run(const uint8_t *data, size_t size, size_t chunk, struct outcome *
 {
     struct ems_sqlscan *scan =
         ems_sqlscan_open(ems_source_memory_open(data, size, chunk, NULL), &o->err);
+    const struct ems_sql_facts *facts;
     struct ems_sql_event event;
 
     while ((o->code = ems_sqlscan_next(scan, &event, &o->err)) == EMS_OK) {
@@ -51,8 +52,12 @@ static void run(const uint8_t *data, size_t size, size_t chunk, struct outcome *
     fuzz_check(o->code == EMS_END
                    ? ems_sqlscan_facts(scan)->complete
                    : ems_code_exit(o->code) == 1 && o->err.code == o->code && o->err.text[0] != 0);
-    o->rows = ems_sqlscan_facts(scan)->rows;
-    o->statements = ems_sqlscan_facts(scan)->statements;
+    facts = ems_sqlscan_facts(scan);
+    fuzz_check(facts->statements ==
+               facts->sent + facts->swallowed + facts->skipped + facts->refused);
+    fuzz_check(facts->refused <= (o->code != EMS_END));
+    o->rows = facts->rows;
+    o->statements = facts->statements;
     ems_sqlscan_free(scan);
 }
 

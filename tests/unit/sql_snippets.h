@@ -13,7 +13,9 @@ static inline int scan(const void *text, size_t size, size_t chunk, struct ems_b
 {
     struct ems_sqlscan *s =
         ems_sqlscan_open(ems_test_source_open(text, size, chunk, 0, EMS_OK), err);
+    const struct ems_sql_facts *all;
     struct ems_sql_event event;
+    uint64_t skipped = 0;
     int rc;
 
     while ((rc = ems_sqlscan_next(s, &event, err)) == EMS_OK) {
@@ -32,8 +34,13 @@ static inline int scan(const void *text, size_t size, size_t chunk, struct ems_b
                            st->name != NULL ? st->name : "-", st->columns, (int)st->size, st->text);
         CU_ASSERT(event.kind == EMS_SQL_ROWS || strlen(st->text) == st->size);
     }
+    all = ems_sqlscan_facts(s);
+    for (size_t i = 0; i < all->skip_reason_count; i++)
+        skipped += all->skip_counts[i];
+    CU_ASSERT_EQUAL(skipped, all->skipped);
+    CU_ASSERT_EQUAL(all->statements, all->sent + all->swallowed + all->skipped + all->refused);
     if (facts != NULL)
-        *facts = *ems_sqlscan_facts(s);
+        *facts = *all;
     ems_sqlscan_free(s);
     return rc;
 }

@@ -168,8 +168,8 @@ static void test_threats(void)
         /* lexical tricks: other quotes, other encodings, hidden ends */
         {"SET standard_conforming_strings = off;\n", EMS_SQL_REFUSED,
          "standard_conforming_strings off", 0},
-        {"SET client_encoding = 'SJIS';\n", EMS_SQL_REFUSED, "--encoding=UTF8, not SJIS", 0},
-        {"SET client_encoding = 'SQL_ASCII';\n", EMS_SQL_REFUSED, "not SQL_ASCII", 0},
+        {"SET client_encoding = 'SJIS';\n", EMS_SQL_ENCODING, "--encoding=UTF8, not SJIS", 0},
+        {"SET client_encoding = 'SQL_ASCII';\n", EMS_SQL_ENCODING, "not SQL_ASCII", 0},
         {"CREATE TABLE public.U&\"\\0061\" (a text);\n", EMS_SQL_REFUSED, "U&", 0},
         {"CREATE TABLE public.\"a\\\"b\" (a text);\n", EMS_SQL_TRUNCATED, "inside a quoted name",
          0},
