@@ -129,7 +129,7 @@ static json_t *synapse_of(const struct ems_synapse *synapse)
     if (synapse->state == NULL)
         return o;
     json_object_set_new(o, "users_without_password", number(synapse->state->passwordless));
-    for (int t = 0; t < EMS_TOTAL_COUNT && synapse->state->has_totals; t++)
+    for (unsigned t = 0; t < EMS_TOTAL_COUNT && synapse->state->has_totals; t++)
         json_object_set_new(o, ems_synapse_total_table(t), number(synapse->state->totals[t]));
     return o;
 }

@@ -90,7 +90,7 @@ static int see_people(struct reader *r, sqlite3_stmt *row)
 
 static int see_total(struct reader *r, sqlite3_stmt *row)
 {
-    for (int t = 0; t < EMS_TOTAL_COUNT; t++)
+    for (unsigned t = 0; t < EMS_TOTAL_COUNT; t++)
         if (strcmp(ems_synapse_total_table(t), text(row, 0)) == 0)
             r->s->state->totals[t] = (uint64_t)sqlite3_column_int64(row, 1);
     return EMS_OK;
@@ -126,7 +126,7 @@ int ems_sqlite_read_synapse(sqlite3 *db, struct ems_synapse *s, struct ems_error
     each(&r, servers, see_server);
     each(&r, people, see_people);
     /* The smallest index of a table is what is counted. */
-    for (int t = 0; t < EMS_TOTAL_COUNT; t++) {
+    for (unsigned t = 0; t < EMS_TOTAL_COUNT; t++) {
         snprintf(sql, sizeof sql, "SELECT '%s', count(*) FROM %s", ems_synapse_total_table(t),
                  ems_synapse_total_table(t));
         if (each(&r, sql, see_total) && t == EMS_TOTAL_EVENT_JSON)

@@ -316,7 +316,7 @@ void ems_synapse_take_totals(struct ems_synapse *s, const struct ems_sql_facts *
         return;
     s->state->has_totals = true;
     for (size_t i = 0; i < facts->table_count; i++)
-        for (int t = 0; t < EMS_TOTAL_COUNT; t++)
+        for (unsigned t = 0; t < EMS_TOTAL_COUNT; t++)
             if (strncmp(facts->tables[i].name, "public.", 7) == 0 &&
                 strcmp(facts->tables[i].name + 7, ems_synapse_total_table(t)) == 0)
                 s->state->totals[t] = facts->tables[i].rows;

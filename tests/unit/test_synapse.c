@@ -187,7 +187,7 @@ static void test_in_order(void)
 {
     static const struct change none = {.without = NULL};
 
-    for (int form = 0; form < FORMS; form++) {
+    for (enum form form = COPY; form < FORMS; form++) {
         struct ems_buf text = make_dump(&none, form);
 
         for (size_t c = 0; c < EMS_TEST_CHUNKS; c++) {
@@ -197,7 +197,7 @@ static void test_in_order(void)
 
             look(&text, ems_test_chunks[c], &s, &findings);
             for (size_t i = 0; i < findings.count; i++)
-                printf("    form %d: %s\n", form, findings.items[i].message);
+                printf("    form %u: %s\n", form, findings.items[i].message);
             CU_ASSERT_EQUAL(findings.count, 0);
             CU_ASSERT(ems_synapse_is_homeserver(&s));
             CU_ASSERT_STRING_EQUAL(s.server_name, "example.org");
@@ -360,7 +360,7 @@ static const struct {
 static void test_each_condition(void)
 {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        for (int form = 0; form < FORMS; form++) {
+        for (enum form form = COPY; form < FORMS; form++) {
             struct ems_buf text = make_dump(&cases[i].change, form);
             struct ems_findings findings = {0};
             struct ems_synapse s;
