@@ -54,7 +54,10 @@ END
 { before && after; } >good.sql
 check 'the frame of all cases is good' 0 ems-restore --dsn "$dsn" -d good good.sql
 grep -q 'COPY public.users' "$log" && ok || no 'the log shows what is sent'
+gzip <good.sql >good.sql.gz
+check 'the same, compressed' 0 ems-restore -f --dsn "$dsn" -d good good.sql.gz
 grep -q "'statement_timeout', '10min'" "$log" && ok || no 'the schema has a time limit'
+grep -q "'statement_timeout', '24h'" "$log" && ok || no 'other statements have a time limit'
 
 objects() {
     psql -X -At -d postgres -c "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database" \
