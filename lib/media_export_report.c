@@ -239,6 +239,7 @@ static void add_totals(struct ems_media_export *e)
 static int add_facts(const struct ems_media_export *e, const struct ems_media_manifest_facts *m,
                      struct ems_facts *facts, struct ems_error *err)
 {
+    uint64_t missing = e->complaints[EMS_MEDIA_C_MISSING] + e->complaints[EMS_MEDIA_C_IN_S3];
     const struct {
         const char *name;
         uint64_t number;
@@ -246,8 +247,7 @@ static int add_facts(const struct ems_media_export *e, const struct ems_media_ma
                    {"bytes", e->bytes},       {"largest", e->largest},
                    {"empty", e->empty},       {"media", m->entries},
                    {"verified", e->verified}, {"manifest_version", m->version},
-                   {"missing", e->complaints[EMS_MEDIA_C_MISSING] + e->complaints[EMS_MEDIA_C_IN_S3]},
-                   {"other_files", e->others}};
+                   {"missing", missing},      {"other_files", e->others}};
     char origins[800] = "";
     size_t n = 0;
     int rc = EMS_OK;

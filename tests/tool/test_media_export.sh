@@ -211,6 +211,14 @@ mkdir both && cp $archive both && printf 'server_name: other.example\n' >both/ho
 check 'another configuration' 1 ems-check both
 says 'the media export is of example.org, but the configuration says other.example'
 
+# the checksum manifest counts the media, and notices when they are others
+pack good plain
+rm -rf up && mkdir up && encrypt secret $archive up/$archive.gpg
+check 'a manifest of it' 0 ems-manifest create -p pass up
+says '^#% media of=customer_media_export.tar.gz.gpg entity=example.org count=12 bytes=93123' up/ems-upload.sha256
+check 'and its check' 0 ems-check -p pass up
+says_not 'manifest-(size|digest)'
+
 # bombs: small files that grow without end
 rm -rf d && cp -r good d
 (cd d/$export && { cat ../../good/$export/export-part-1.tgz | gunzip | head -c -1024
