@@ -256,7 +256,7 @@ static void test_media_ids_facts(void)
                               .size = 5,
                               .sha256 = sha256,
                               .created_ms = 1600000000000,
-                              .uploader = ems_media_uploader(":b", 4)};
+                              .uploader = ems_media_uploader("@a:b", 4)};
     struct ems_media_id plain = {.id = "abc", .id_size = 3, .size = 7};
     size_t size;
 
@@ -268,8 +268,8 @@ static void test_media_ids_facts(void)
     id = ems_media_ids_get(&ids, 0); /* its own memory */
     CU_ASSERT(id.id_size == 10 && memcmp(id.id, "abcdef.png", 10) == 0);
     CU_ASSERT_EQUAL(id.created_ms, 1600000000000);
-    CU_ASSERT_EQUAL(id.uploader, ems_media_uploader(":b", 4));
-    CU_ASSERT_NOT_EQUAL(id.uploader, ems_media_uploader(":c", 4));
+    CU_ASSERT_EQUAL(id.uploader, ems_media_uploader("@a:b", 4));
+    CU_ASSERT_NOT_EQUAL(id.uploader, ems_media_uploader("@a:c", 4));
     id.id_size = 6;
     ASSERT_CODE(ems_media_ids_replace(&ids, 0, &id, &err), EMS_OK);
     CU_ASSERT_EQUAL(ids.records.size, size);
