@@ -55,6 +55,7 @@ static bool is_own(const char *table)
     return false;
 }
 
+/* A copy, because the scanner's text lasts until its next event only. */
 static int add_item(struct ems_schema *schema, const struct ems_sql_statement *s,
                     struct ems_error *err)
 {
@@ -82,6 +83,10 @@ static int add_item(struct ems_schema *schema, const struct ems_sql_statement *s
 
 /* ---- reading ---- */
 
+/*
+ * What makes things, and no rows but those of the three tables. EMS_SQL_SEND: what the scanner
+ * skips of a dump (owners, grants, extensions) and its settings are not wanted here either.
+ */
 static bool is_wanted(const struct ems_sql_statement *s)
 {
     if (s->action != EMS_SQL_SEND || s->shape == EMS_SQL_SETVAL)
@@ -91,6 +96,7 @@ static bool is_wanted(const struct ems_sql_statement *s)
     return true;
 }
 
+/* Rows come cut anywhere; they belong to the COPY that was added last. */
 static int take_rows(struct ems_schema *schema, const struct ems_span *rows, struct ems_error *err)
 {
     struct ems_schema_item *item = &schema->items[schema->count - 1];
@@ -108,6 +114,7 @@ static int take_rows(struct ems_schema *schema, const struct ems_span *rows, str
     return EMS_OK;
 }
 
+/* The statement of rows and of their end is their COPY, so one question decides for all three. */
 static int take_event(struct ems_schema *schema, const struct ems_sql_event *event,
                       struct ems_error *err)
 {
@@ -137,6 +144,8 @@ static int rename_failure(const struct ems_schema *schema, int rc, const struct 
     return ems_schema_fail(err, "%s: %s [%s]", schema->name, inner->text, ems_code_name(rc));
 }
 
+/* To the end, though all that is wanted may have come: that the dump is whole is the proof that no
+ * statement is missing. */
 static int read_events(struct ems_schema *schema, struct ems_sqlscan *scan,
                        const struct ems_check_options *check, struct ems_error *err)
 {
@@ -154,6 +163,7 @@ static int read_events(struct ems_schema *schema, struct ems_sqlscan *scan,
     return rc == EMS_END ? EMS_OK : rc;
 }
 
+/* The same chain as for an upload: what a dump is wrapped in shows in its first bytes. */
 int ems_schema_read_source(struct ems_schema *schema, struct ems_source *below,
                            const struct ems_check_options *check, struct ems_error *err)
 {
@@ -201,11 +211,14 @@ int ems_schema_read(struct ems_schema *schema, const char *from,
 
 /* ---- sending ---- */
 
+/* Of enum ems_sql_shape, which has the order of a dump: up to functions and rows, then keys. */
 static bool is_before_rows(enum ems_sql_shape shape)
 {
     return shape < EMS_SQL_ADD_KEY;
 }
 
+/* As pg_dump wrote them, in one piece: they were checked by the scanner. What the server counts
+ * must be what came (restore.c says what PostgreSQL before 18 would lose silently). */
 static int send_rows(PGconn *conn, const struct ems_schema_item *item, ems_tick_fn *tick,
                      void *tick_context, struct ems_error *err)
 {
@@ -267,6 +280,8 @@ static int send_item(PGconn *conn, const struct ems_schema_item *item, ems_tick_
     return rc;
 }
 
+/* pg_dump before 10.3 names the schema public once, in search_path, and not in each statement; what
+ * follows here, our own questions, wants it empty again. */
 int ems_schema_send(const struct ems_schema *schema, enum ems_schema_phase phase, PGconn *conn,
                     ems_tick_fn *tick, void *tick_context, struct ems_error *err)
 {

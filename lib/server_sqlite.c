@@ -40,6 +40,8 @@ static int on_progress(void *context)
     return r->check->tick(r->check->tick_context, &r->interrupted) != EMS_OK;
 }
 
+/* Opened anew: the check has closed it, and with it played back a -wal. What is read is the same
+ * file all the same, a private copy or the customer's own, which is only ever read. */
 static int open_source(struct restore *r, struct ems_error *err)
 {
     const struct ems_artifact *a = r->artifact;
@@ -75,6 +77,8 @@ static int add_directory_row(struct restore *r, struct ems_error *err)
     return EMS_OK;
 }
 
+/* One SQLite connection in one thread, so that no table is read while another waits for the server.
+ * Tables that are left are counted: the report says how many rows are not there. */
 static int copy_tables(struct restore *r, struct ems_error *err)
 {
     struct ems_sqlite_table *search = NULL;
@@ -112,6 +116,7 @@ static const char *list_rowids(const struct ems_sqlite_table *t, char *out, size
     return out;
 }
 
+/* Only after the commit: what is told here has then happened. */
 static void tell_table(struct restore *r, const struct ems_sqlite_table *t)
 {
     const char *name = r->artifact->name, *whose = NULL;
@@ -165,6 +170,7 @@ static void tell(struct restore *r)
                          (unsigned long long)directory);
 }
 
+/* A table that only the target has is nothing that was left out. */
 static int note_left(struct ems_artifact *a, const struct ems_sqlite_table *t,
                      struct ems_error *err)
 {
@@ -246,6 +252,11 @@ static int analyze(struct restore *r, struct ems_error *err)
     return rc;
 }
 
+/*
+ * The versions are compared in the target, where the schema's own rows are then, so that every form
+ * of dump is understood in one way. Sequences come last: by then the indexes are there that give
+ * the greatest value of a column without reading it.
+ */
 static int run(struct restore *r, struct ems_error *err)
 {
     const struct ems_check_options *o = r->check;
@@ -277,6 +288,8 @@ static int run(struct restore *r, struct ems_error *err)
     return rc;
 }
 
+/* The failure is kept apart until the end: a tick that ends the work inside of SQLite shows as its
+ * "interrupted", and the reason is the tick's. */
 int ems_sqlite_restore(struct ems_artifact *artifact, const struct ems_schema *schema,
                        struct ems_staging *staging, const struct ems_check_options *check,
                        struct ems_findings *findings, struct ems_error *err)

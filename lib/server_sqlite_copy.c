@@ -37,6 +37,7 @@ struct work {
 
 /* ---- the two statements ---- */
 
+/* Both lists name the same columns in the same order: those that both sides have. */
 static int add_columns(const struct ems_sqlite_table *t, bool source, const char *before,
                        struct ems_buf *out, struct ems_error *err)
 {
@@ -55,6 +56,7 @@ static int add_columns(const struct ems_sqlite_table *t, bool source, const char
     return rc;
 }
 
+/* WITHOUT ROWID: such a table has no number for its rows; Synapse has none of them. */
 static int build_select(struct work *w, struct ems_error *err)
 {
     const struct ems_sqlite_table *t = w->table;
@@ -88,6 +90,7 @@ static int build_command(struct work *w, struct ems_error *err)
     return rc;
 }
 
+/* Also to begin again: the statement then stands before the first row. */
 static int prepare(struct work *w, struct ems_error *err)
 {
     sqlite3 *db = w->copy->db;
@@ -157,6 +160,7 @@ static int put_row(struct work *w, struct ems_buf *out, bool *kept, struct ems_e
     return rc == EMS_OK ? ems_buf_append(out, "\n", 1, err) : rc;
 }
 
+/* The first few are named; the rest is counted. */
 static void note_nul(struct work *w)
 {
     struct ems_sqlite_table *t = w->table;
@@ -219,6 +223,7 @@ static int fail_copy(struct work *w, const PGresult *answer, struct ems_error *e
     return ems_pq_refused(w->copy->conn, answer, err, "table %s%s", w->table->name, name);
 }
 
+/* The schema's own tables and columns are in it, quoted; nothing of the SQLite file. */
 static int begin_command(struct work *w, struct ems_error *err)
 {
     PGresult *answer = NULL;
@@ -233,6 +238,8 @@ static int begin_command(struct work *w, struct ems_error *err)
     return rc;
 }
 
+/* Blocks while the server is busy: libpq keeps what the socket does not take, and would keep all of
+ * a database. */
 static int flush(struct work *w, struct ems_error *err)
 {
     struct ems_buf *piece = &w->copy->piece;
@@ -292,6 +299,7 @@ static void abort_command(struct work *w)
 
 /* ---- a table ---- */
 
+/* A command ends behind a whole row, and the next one takes up the count. */
 static int copy_rows(struct work *w, struct ems_error *err)
 {
     struct ems_sqlite_copy *copy = w->copy;
@@ -324,6 +332,8 @@ static int copy_rows(struct work *w, struct ems_error *err)
     return rc;
 }
 
+/* The temporary table needs no name that nobody else has: it is this session's alone, goes with the
+ * transaction, and is not logged. */
 int ems_sqlite_copy_table(struct ems_sqlite_copy *copy, struct ems_sqlite_table *table,
                           struct ems_error *err)
 {
@@ -383,6 +393,7 @@ int ems_sqlite_copy_search(struct ems_sqlite_copy *copy, struct ems_sqlite_table
     return rc;
 }
 
+/* By the smallest index that SQLite finds, which is as good as the table for a number. */
 int ems_sqlite_count_table(struct ems_sqlite_copy *copy, struct ems_sqlite_table *table,
                            struct ems_error *err)
 {

@@ -56,6 +56,7 @@ static const char *left_reason(const char *table)
     return NULL;
 }
 
+/* The low byte of an extended result code is the plain one (SQLite, "Result Codes"). */
 int ems_sqlite_fail(sqlite3 *db, int rc, struct ems_error *err)
 {
     char message[160];
@@ -87,6 +88,7 @@ int ems_sqlite_quote(struct ems_buf *buf, const char *name, struct ems_error *er
 
 /* ---- what PostgreSQL has ---- */
 
+/* What becomes of it is decided by its name here, and by what the file has in read_source. */
 static struct ems_sqlite_table *add_table(struct ems_sqlite_plan *plan, const char *name,
                                           struct ems_error *err)
 {
@@ -150,6 +152,10 @@ static int take_column(struct ems_sqlite_plan *plan, const PGresult *answer, int
                       PQgetvalue(answer, row, 4)[0] == 't', err);
 }
 
+/*
+ * udt_name is PostgreSQL's own name of a type ("int8", "_text"), the same in all releases. A column
+ * may be missing in the file if an INSERT could leave it out; COPY leaves out the same.
+ */
 static int read_target(struct ems_sqlite_plan *plan, PGconn *conn, struct ems_error *err)
 {
     PGresult *answer;
@@ -204,6 +210,7 @@ static const char *without_number(const char *name)
     return rest;
 }
 
+/* Every mismatch is told before the plan is given up: one look shows which release is meant. */
 static void find_mismatch(struct ems_findings *findings, const char *artifact, const char *table,
                           const char *column, const char *what)
 {
@@ -243,6 +250,8 @@ static int read_columns(sqlite3 *db, struct ems_sqlite_table *t, const char *art
     return rc;
 }
 
+/* The table is asked, not its definition: "rowid" is a name that SQLite resolves only where there
+ * is one. Double quotes are names only (sqlite_open.c), so no word is taken for text. */
 static bool has_rowid(sqlite3 *db, const char *table)
 {
     struct ems_buf sql = {0};
@@ -306,6 +315,7 @@ static int read_source(struct ems_sqlite_plan *plan, sqlite3 *db, struct ems_err
 
 /* ---- both ---- */
 
+/* Columns of event_search that SQLite's table has not: ems_sqlite_copy_search makes them. */
 static bool is_filled_by_us(const struct ems_sqlite_table *t, const struct ems_sqlite_column *c)
 {
     return t->fate == EMS_SQLITE_SEARCHED &&
@@ -340,6 +350,8 @@ static int by_name(const void *a, const void *b)
                   ((const struct ems_sqlite_table *)b)->name);
 }
 
+/* A table that the target has and the file has not stays empty: instance_map and the like, or one
+ * that Synapse makes on PostgreSQL alone. */
 int ems_sqlite_plan_make(struct ems_sqlite_plan *plan, sqlite3 *db, PGconn *conn,
                          const char *artifact, struct ems_findings *findings, struct ems_error *err)
 {

@@ -19,6 +19,7 @@ static const char max_user[] =
     ", (SELECT max(substr(name, 2, strpos(name, ':') - 2)::bigint) FROM public.users "
     "WHERE name ~ '^@[0-9]{1,18}:')";
 
+/* The plan holds the target's columns, so this asks no server. */
 static bool has_column(const struct ems_sqlite_plan *plan, const char *table, const char *column)
 {
     for (size_t i = 0; i < plan->count; i++) {
@@ -31,6 +32,7 @@ static bool has_column(const struct ems_sqlite_plan *plan, const char *table, co
     return false;
 }
 
+/* ", (SELECT max(...) ...)": NULL for an empty table, which GREATEST passes over. */
 static int add_maximum(const char *table, const char *column, bool backwards, struct ems_buf *sql,
                        struct ems_error *err)
 {
@@ -93,7 +95,12 @@ static int64_t autoincrement(sqlite3 *db, const char *table)
     return seq;
 }
 
-/* Of an answer: sequence, and the table and column that it belongs to, if any. */
+/*
+ * setval(sequence, greatest, true): the next one given out is one more (PostgreSQL documentation,
+ * 9.17). A maximum of 0 leaves the sequence as it was made, because 0 is below its minimum.
+ * `row` of the list: sequence, and the table and column that it belongs to, if any; and its name
+ * as a text constant.
+ */
 static int set_sequence(struct ems_sqlite_copy *copy, const struct ems_sqlite_plan *plan,
                         const PGresult *list, int row, bool *found, bool *set,
                         struct ems_error *err)

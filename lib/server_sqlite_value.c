@@ -35,6 +35,7 @@ static enum ems_sqlite_verdict refuse(const char *what, const char **why)
     return EMS_SQLITE_REFUSED;
 }
 
+/* The only failure of appending is memory; it is in the caller's error. */
 static enum ems_sqlite_verdict taken(int rc)
 {
     return rc == EMS_OK ? EMS_SQLITE_TAKEN : EMS_SQLITE_REFUSED;
@@ -42,6 +43,8 @@ static enum ems_sqlite_verdict taken(int rc)
 
 /* ---- numbers ---- */
 
+/* The ranges of PostgreSQL's types (documentation, table 8.2): the server would refuse the number
+ * too, but not name the row's rowid. */
 static enum ems_sqlite_verdict put_integer(int64_t value, unsigned size, struct ems_buf *out,
                                            const char **why, struct ems_error *err)
 {
@@ -72,6 +75,7 @@ static bool parse_integer(const char *text, int bytes, int64_t *value)
     return true;
 }
 
+/* INTEGER affinity makes 3.0 a 3 when it is stored; other columns keep it as it was written. */
 static enum ems_sqlite_verdict put_number(sqlite3_stmt *row, int column, unsigned size,
                                           struct ems_buf *out, const char **why,
                                           struct ems_error *err)
@@ -133,6 +137,7 @@ static enum ems_sqlite_verdict put_boolean(sqlite3_stmt *row, int column, struct
 static const char escapes[256] = {['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n',
                                   ['\r'] = 'r',  ['\t'] = 't', ['\v'] = 'v'};
 
+/* At most two bytes for each. */
 static int put_escaped(const uint8_t *text, size_t size, struct ems_buf *out, struct ems_error *err)
 {
     size_t used;
@@ -152,6 +157,7 @@ static int put_escaped(const uint8_t *text, size_t size, struct ems_buf *out, st
     return EMS_OK;
 }
 
+/* As PostgreSQL counts for varchar(n): code points, that is all bytes but the continuing ones. */
 static size_t count_characters(const uint8_t *text, size_t size)
 {
     size_t n = 0;
@@ -175,6 +181,8 @@ static bool has_json_nul(const uint8_t *text, size_t size)
     return false;
 }
 
+/* SQLite takes any bytes for text; what Synapse wrote through Python is UTF-8. A database that is
+ * stored as UTF-16 gives UTF-8 here too. */
 static enum ems_sqlite_verdict put_text(sqlite3_stmt *row, int column, enum ems_sqlite_type type,
                                         unsigned size, struct ems_buf *out, const char **why,
                                         struct ems_error *err)

@@ -48,6 +48,7 @@ static int ask_source(sqlite3 *db, const char *sql, long *number, struct ems_err
     return step == SQLITE_ROW || step == SQLITE_DONE ? EMS_OK : ems_sqlite_fail(db, step, err);
 }
 
+/* 94: "1.151-1.160" */
 static const char *releases(long version)
 {
     const char *names = version > 0 ? ems_synapse_releases((uint32_t)version) : NULL;
@@ -55,6 +56,7 @@ static const char *releases(long version)
     return names != NULL ? names : "of a release that is not known";
 }
 
+/* Read as the row stands there, not as the check has remembered it: both sides in one way. */
 static int compare_version(sqlite3 *db, PGconn *conn, const char *name, const char *artifact,
                            struct ems_findings *findings, struct ems_error *err)
 {
@@ -93,6 +95,7 @@ struct files {
     size_t count, capacity;
 };
 
+/* A hundred or two. */
 static int add_file(struct files *list, const char *name, struct ems_error *err)
 {
     if (list->count == list->capacity) {
@@ -175,6 +178,7 @@ static size_t only_in(const struct files *a, const struct files *b, const char *
     return only;
 }
 
+/* `first` of either side is named as an example; both counts are told. */
 static int compare_files(sqlite3 *db, PGconn *conn, const char *name, const char *artifact,
                          struct ems_findings *findings, struct ems_error *err)
 {

@@ -28,6 +28,8 @@ static void cancel(PGconn *conn)
         PQclear(answer);
 }
 
+/* PQisBusy is false when PQgetResult would not block. The socket is looked at each time: libpq may
+ * have made another one. A timeout is no event, only the tick's turn. */
 int ems_pq_wait_answer(PGconn *conn, ems_tick_fn *tick, void *tick_context, PGresult **answer,
                        struct ems_error *err)
 {
@@ -51,6 +53,7 @@ int ems_pq_wait_answer(PGconn *conn, ems_tick_fn *tick, void *tick_context, PGre
     return EMS_OK;
 }
 
+/* The extended protocol takes one command in a string, whatever the text holds. */
 int ems_pq_wait(PGconn *conn, const char *sql, ems_tick_fn *tick, void *tick_context,
                 PGresult **answer, struct ems_error *err)
 {
@@ -66,6 +69,8 @@ int ems_pq_wait(PGconn *conn, const char *sql, ems_tick_fn *tick, void *tick_con
     return rc;
 }
 
+/* The detail may quote values of rows, so it is made printable too. It is added to the text of the
+ * error that ems_pq_fail has just made; a failure from before stays as it is. */
 int ems_pq_refused(PGconn *conn, const PGresult *answer, struct ems_error *err,
                    const char *what_fmt, ...)
 {

@@ -18,6 +18,7 @@ static void uri_of(const char *path, bool immutable, char *out, size_t size)
         snprintf(out + n, size - n, "?immutable=1");
 }
 
+/* An empty one too: to a copy of our own it does no harm to be opened for writing. */
 static bool has_wal(const char *path)
 {
     char wal[4096];
@@ -26,7 +27,11 @@ static bool has_wal(const char *path)
     return access(wal, F_OK) == 0;
 }
 
-/* The schema is parsed at the first statement, so the switches come before it. */
+/*
+ * The schema is parsed at the first statement, so the switches come before it (SQLite, "Defense
+ * Against The Dark Arts", lists them). cell_size_check finds damage in a page before it is used;
+ * query_only refuses every statement that would change the file, checkpoints excepted.
+ */
 int ems_sqlite_open(const char *path, bool private_copy, sqlite3 **db)
 {
     bool replay = private_copy && has_wal(path);

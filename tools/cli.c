@@ -679,6 +679,15 @@ static int print_report(struct cli *cli, FILE *out, int status)
     return status;
 }
 
+void cli_release(struct cli *cli)
+{
+    ems_report_release(&cli->report);
+    ems_pgp_secrets_free(cli->secrets);
+    ems_pgp_recipient_keys_free(cli->recipient);
+    ems_manifest_free(cli->manifest);
+    free(cli->epilogue);
+}
+
 int cli_finish(struct cli *cli, bool stdout_is_data)
 {
     int status;
@@ -691,11 +700,7 @@ int cli_finish(struct cli *cli, bool stdout_is_data)
     /* Who asked for data on standard output hears only of trouble. */
     if (status != 0 || cli->verbose || !(cli->quiet || stdout_is_data))
         status = print_report(cli, stdout_is_data ? stderr : stdout, status);
-    ems_report_release(&cli->report);
-    ems_pgp_secrets_free(cli->secrets);
-    ems_pgp_recipient_keys_free(cli->recipient);
-    ems_manifest_free(cli->manifest);
-    free(cli->epilogue);
+    cli_release(cli);
     if (caught_signal != 0) {
         signal(caught_signal, SIG_DFL);
         raise(caught_signal);

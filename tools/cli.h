@@ -134,4 +134,7 @@ bool cli_is_stream(struct cli *, int *fd, const char **name);
  */
 int cli_finish(struct cli *, bool stdout_is_data);
 
+/* The end without a report, after cli_usage: what cli_load_secrets and others have taken. */
+void cli_release(struct cli *);
+
 #endif

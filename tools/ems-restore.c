@@ -67,40 +67,44 @@ static struct ems_part_set *choose(const struct ems_upload *upload, size_t *data
     return chosen;
 }
 
+/* -1, or the status after a wrong use. */
+static int restore_upload(struct cli *cli, struct ems_upload *upload, struct server *server)
+{
+    size_t databases;
+    struct ems_part_set *set = choose(upload, &databases);
+
+    if (databases != 1 && cli->report.findings.count == 0)
+        return cli_usage(cli, "%zu database exports are named: restore one at a time", databases);
+    if (databases == 1 && ems_kind_of_name(set->name) == EMS_KIND_SQLITE &&
+        cli->schema_from == NULL)
+        return cli_usage(cli, "an SQLite homeserver needs --schema-from");
+    cli_load_manifest(cli, upload);
+    if (databases == 1)
+        server_check_and_restore(cli, set, true, server);
+    return -1;
+}
+
 int main(int argc, char **argv)
 {
-    struct ems_part_set *set;
     struct server server = {0};
     struct ems_upload upload = {0};
     struct cli cli;
     const char *name;
-    size_t databases;
-    int fd, status = cli_start(&cli, &tool, argc, argv);
+    int fd, wrong = -1, status = cli_start(&cli, &tool, argc, argv);
 
     if (status >= 0)
         return status;
     if (cli_load_secrets(&cli) == 0) {
-        if (cli_is_stream(&cli, &fd, &name)) {
+        if (cli_is_stream(&cli, &fd, &name))
             restore_stream(&cli, fd, name, &server);
-        } else if (cli_resolve(&cli, &upload)) {
-            set = choose(&upload, &databases);
-            if (databases != 1 && cli.report.findings.count == 0) {
-                ems_upload_release(&upload);
-                return cli_usage(&cli, "%zu database exports are named: restore one at a time",
-                                 databases);
-            }
-            if (databases == 1 && ems_kind_of_name(set->name) == EMS_KIND_SQLITE &&
-                cli.schema_from == NULL) {
-                ems_upload_release(&upload);
-                return cli_usage(&cli, "an SQLite homeserver needs --schema-from");
-            }
-            cli_load_manifest(&cli, &upload);
-            if (databases == 1)
-                server_check_and_restore(&cli, set, true, &server);
-        }
+        else if (cli_resolve(&cli, &upload))
+            wrong = restore_upload(&cli, &upload, &server);
     }
     server_close(&server);
-    status = cli_finish(&cli, false);
+    if (wrong < 0)
+        status = cli_finish(&cli, false);
+    else
+        cli_release(&cli);
     ems_upload_release(&upload);
-    return status;
+    return wrong < 0 ? status : wrong;
 }
