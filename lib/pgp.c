@@ -20,6 +20,7 @@
 #include "pgp_compress.h"
 #include "pgp_esk.h"
 #include "pgp_signature.h"
+#include "pgp_text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,7 @@ struct message {
     unsigned level;            /* the top one */
     struct ems_source *body;   /* of the literal packet */
     struct ems_reader literal; /* reads body */
+    struct ems_pgp_text text;  /* of text mode */
     bool allow_no_integrity, threads, proven;
     struct ems_bookmarks *bookmarks; /* or NULL */
     struct ems_pgp_growth growth;
@@ -325,6 +327,36 @@ static int before_literal(struct message *m, struct ems_error *err)
     }
 }
 
+/* Only where the literal packet lies in the container itself. */
+static void leave_bookmark(struct message *m)
+{
+    struct ems_literal_place place = {.offset = m->base.offset};
+
+    if (m->bookmarks == NULL || m->level != 1 || m->facts->armored || m->facts->text_mode ||
+        m->literal.held_used < m->literal.held_size)
+        return;
+    place.packets = m->levels[1].reader.offset - m->literal.span.size;
+    ems_pgp_body_place(m->body, m->literal.span.size, &place.body);
+    if (place.body.kind != EMS_PGP_INDETERMINATE)
+        ems_bookmarks_literal(m->bookmarks, &place);
+}
+
+/* Lend literal data; an empty span if there is nothing to lend this time. */
+static int in_literal(struct message *m, struct ems_span *span, struct ems_error *err)
+{
+    size_t max = m->facts->text_mode ? EMS_PGP_TEXT_SIZE : SIZE_MAX;
+    int rc;
+
+    leave_bookmark(m);
+    rc = ems_reader_lend(&m->literal, max, span, err);
+    if (rc == EMS_END) {
+        m->state = AFTER_LITERAL;
+        ems_pgp_text_finish(&m->text, span);
+        return EMS_OK;
+    }
+    return rc == EMS_OK && m->facts->text_mode ? ems_pgp_text_convert(&m->text, span, err) : rc;
+}
+
 /* Behind the literal packet, on every level: signatures, and then its end. */
 static int after_literal(struct message *m, struct ems_error *err)
 {
@@ -362,20 +394,6 @@ static int after_literal(struct message *m, struct ems_error *err)
 
 /* ---- the stage ---- */
 
-/* Only where the literal packet lies in the container itself. */
-static void leave_bookmark(struct message *m)
-{
-    struct ems_literal_place place = {.offset = m->base.offset};
-
-    if (m->bookmarks == NULL || m->level != 1 || m->facts->armored ||
-        m->literal.held_used < m->literal.held_size)
-        return;
-    place.packets = m->levels[1].reader.offset - m->literal.span.size;
-    ems_pgp_body_place(m->body, m->literal.span.size, &place.body);
-    if (place.body.kind != EMS_PGP_INDETERMINATE)
-        ems_bookmarks_literal(m->bookmarks, &place);
-}
-
 static int step(struct message *m, struct ems_span *span, struct ems_error *err)
 {
     int rc;
@@ -389,12 +407,9 @@ static int step(struct message *m, struct ems_span *span, struct ems_error *err)
             rc = before_literal(m, err);
             break;
         case IN_LITERAL:
-            leave_bookmark(m);
-            rc = ems_reader_lend(&m->literal, SIZE_MAX, span, err);
-            if (rc != EMS_END)
+            rc = in_literal(m, span, err);
+            if (rc != EMS_OK || span->size > 0)
                 return rc;
-            m->state = AFTER_LITERAL;
-            rc = EMS_OK;
             break;
         case AFTER_LITERAL:
             rc = after_literal(m, err);
@@ -460,6 +475,7 @@ static void message_free(struct ems_source *src)
     struct message *m = (struct message *)src;
 
     ems_source_free(m->body);
+    free(m->text.out);
     for (unsigned i = m->level; i > 0; i--)
         ems_source_free(m->levels[i].stream);
     ems_pgp_esks_release(&m->esks);

@@ -98,7 +98,7 @@ struct ems_pgp_facts {
     char file_name[256]; /* of the literal packet, made printable; never a path */
     uint64_t created;    /* of the literal packet, seconds since 1970, 0 if none */
     bool armored;
-    bool text_mode; /* the sender declared text: line ends may have been changed on the way in */
+    bool text_mode; /* the sender declared text: its line ends were CR LF on the way, and are LF */
     bool weak_session_key; /* all zero: some senders made such (CVE-2025-13470) */
 };
 

@@ -523,6 +523,77 @@ static void test_inner_damage(void)
 }
 
 /* 300 MiB of zeros in 300 KiB, deflated a piece at a time. */
+/* Text mode: CR LF becomes LF, nothing else changes, whatever the spans. */
+static void test_text_mode(void)
+{
+    static const struct {
+        const char *wire, *text;
+    } table[] = {
+        {"", ""},
+        {"a\r\nb\r\n", "a\nb\n"},
+        {"\r\n", "\n"},
+        {"\r", "\r"},
+        {"a\r", "a\r"},
+        {"\r\r\n\r", "\r\n\r"},
+        {"\n\r\n\n", "\n\n\n"},
+        {"\ra\r", "\ra\r"},
+        {"no ends", "no ends"},
+    };
+    struct ems_pgp_secrets *secrets = maker_secrets();
+
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        for (int mode = 0; mode < 3; mode++) {
+            for (size_t chunk = 0; chunk < 3; chunk++) {
+                size_t size = strlen(table[i].wire);
+                const char *expected = mode < 2 ? table[i].text : table[i].wire;
+                struct ems_buf lit =
+                    make_literal(table[i].wire, size, "tub"[mode], "x", NEW_FORMAT);
+                struct ems_buf message = make_message(&lit, NEW_FORMAT), out = {0};
+                struct ems_pgp_options options = {.secrets = secrets};
+                struct ems_error err = {0};
+
+                ASSERT_CODE(
+                    ems_test_slurp(ems_pgp_open(ems_test_source_open(message.data, message.size,
+                                                                     chunk, 0, EMS_OK),
+                                                &options, &err),
+                                   &out, &err),
+                    EMS_END);
+                CU_ASSERT(same(&out, expected, strlen(expected)));
+                ems_buf_release(&lit);
+                ems_buf_release(&message);
+                ems_buf_release(&out);
+            }
+        }
+    }
+    ems_pgp_secrets_free(secrets);
+}
+
+/* Across the pieces of a long text. */
+static void test_long_text(void)
+{
+    struct ems_pgp_secrets *secrets = maker_secrets();
+    struct ems_buf wire = {0}, plain = {0}, lit, message, out = {0};
+
+    for (unsigned i = 0; wire.size < 300000; i++) {
+        for (unsigned n = 0; n < i % 7; n++) {
+            put_octet(&wire, 'a' + n);
+            put_octet(&plain, 'a' + n);
+        }
+        put(&wire, "\r\n", 2);
+        put_octet(&plain, '\n');
+    }
+    lit = make_literal(wire.data, wire.size, 't', "x", PARTIAL_512);
+    message = make_message(&lit, NEW_FORMAT);
+    ASSERT_CODE(maker_read(&message, secrets, false, &out, NULL, NULL), EMS_END);
+    CU_ASSERT(same(&out, plain.data, plain.size));
+    ems_buf_release(&wire);
+    ems_buf_release(&plain);
+    ems_buf_release(&lit);
+    ems_buf_release(&message);
+    ems_buf_release(&out);
+    ems_pgp_secrets_free(secrets);
+}
+
 /* zlib's own header and checksum around deflate: each octet of them wrong, cut after each, and in
  * spans of every size. */
 static void test_zlib_frame(void)
@@ -616,6 +687,7 @@ EMS_TESTS("pgp", {"every framing, every span size, with and without relays", tes
           {"all session-key packets are tried", test_session_keys},
           {"wrong and missing passphrases", test_wrong_passphrase},
           {"compression, with padding, nested", test_compressed},
-          {"zlib's header and checksum", test_zlib_frame},
+          {"zlib's header and checksum", test_zlib_frame}, {"text mode", test_text_mode},
+          {"long text", test_long_text},
           {"integrity is judged before what is inside", test_inner_damage},
           {"a bomb is refused", test_bomb})

@@ -106,6 +106,8 @@ static void test_options(void)
         "--cipher-algo cast5 --rfc2440",
         "--set-filename ../../etc/passwd",
         "--for-your-eyes-only",
+        "--textmode",
+        "--textmode --compress-algo none",
         "--s2k-count 65011712",
     };
     static const char *const files[] = {"text", "text.gz", "noise", "one", "empty"};
