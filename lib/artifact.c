@@ -239,8 +239,7 @@ static int check_recipients(struct ems_artifact *a, const struct ems_check_optio
     return EMS_OK;
 }
 
-/* What is worth knowing about a message that was read. */
-static void note_message(const struct ems_artifact *a, struct ems_findings *findings)
+void ems_artifact_note_message(const struct ems_artifact *a, struct ems_findings *findings)
 {
     const struct ems_pgp_facts *f = &a->pgp;
 
@@ -251,6 +250,10 @@ static void note_message(const struct ems_artifact *a, struct ems_findings *find
     if (f->signer_id[0] != '\0')
         ems_findings_add(findings, EMS_PGP_UNSUPPORTED, EMS_SEVERITY_NOTE, a->name, NULL,
                          EMS_NOWHERE, "", "signed by %s, not checked", f->signer_id);
+    if (f->text_mode)
+        ems_findings_add(findings, EMS_PGP_UNSUPPORTED, EMS_SEVERITY_NOTE, a->name, NULL,
+                         EMS_NOWHERE, "",
+                         "encrypted in text mode: line ends may not be those of the original file");
     if (f->weak_session_key)
         ems_findings_add(findings, EMS_PGP_MALFORMED, EMS_SEVERITY_WARNING, a->name, NULL,
                          EMS_NOWHERE, "Tell the customer: anybody could have read this file.",
@@ -474,7 +477,7 @@ static int check_layers(struct ems_artifact *a, const struct ems_part_set *set,
         a->verdict = EMS_VERDICT_UNCHECKED; /* YAML of some other program */
     else if (a->kind != EMS_KIND_UNKNOWN || a->encrypted || a->gzipped)
         a->verdict = EMS_VERDICT_UNSUPPORTED;
-    note_message(a, findings);
+    ems_artifact_note_message(a, findings);
     if (!a->encrypted && set != NULL && !ems_artifact_is_text(a) &&
         (a->is_sql || a->kind != EMS_KIND_UNKNOWN))
         ems_findings_add(findings, EMS_NOT_ENCRYPTED, EMS_SEVERITY_WARNING, a->name, NULL,

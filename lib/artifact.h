@@ -168,6 +168,10 @@ bool ems_artifact_match_read(struct ems_artifact *, struct ems_manifest *, struc
 /* A dump that was read to its end: what it says of its homeserver, as findings. */
 void ems_artifact_judge_dump(const struct ems_artifact *, struct ems_findings *);
 
+/* What is worth knowing about its message, now that it has been read: key expired or revoked,
+ * signed by whom, text mode, no integrity protection. ems_artifact_check does this itself. */
+void ems_artifact_note_message(const struct ems_artifact *, struct ems_findings *);
+
 /* Copies the scanner's facts, so that they outlive it. EMS_OK or EMS_NO_MEMORY. */
 int ems_artifact_take_facts(struct ems_artifact *, const struct ems_sqlscan *, struct ems_error *);
 

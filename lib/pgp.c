@@ -156,14 +156,13 @@ static bool is_ignored(unsigned tag)
     return tag == EMS_PGP_TAG_MARKER || tag == EMS_PGP_TAG_PADDING || tag >= 40;
 }
 
-#define EXTRAS_MAX 256u
-
 /* A packet that is passed over, or only noted. A file full of them would cost much time for
  * nothing; honest messages have a few. */
 static int count_extra(struct message *m, struct ems_error *err)
 {
-    if (++m->extras > EXTRAS_MAX)
-        return ems_fail(err, EMS_PGP_LIMIT, "more than %u packets that carry no data", EXTRAS_MAX);
+    if (++m->extras > EMS_PGP_EXTRAS_MAX)
+        return ems_fail(err, EMS_PGP_LIMIT, "more than %u packets that carry no data",
+                        EMS_PGP_EXTRAS_MAX);
     return EMS_OK;
 }
 

@@ -76,6 +76,20 @@ static bool take_public(struct cursor *c, struct ems_pgp_key *key)
     case EMS_PGP_X448:
         key->public[0] = take(c, 56);
         return true;
+    case EMS_PGP_DSA:
+        mpis = 4; /* p, q, g, y */
+        break;
+    case EMS_PGP_ECDSA:
+    case EMS_PGP_EDDSA:
+        key->public[0] = take(c, take_octet(c)); /* curve OID */
+        key->public[1] = take_mpi(c);            /* point */
+        return true;
+    case EMS_PGP_ED25519:
+        key->public[0] = take(c, 32);
+        return true;
+    case EMS_PGP_ED448:
+        key->public[0] = take(c, 57);
+        return true;
     default:
         return false;
     }
@@ -322,12 +336,46 @@ int ems_pgp_key_open(struct ems_pgp_key *key, const uint8_t *kek, struct ems_err
 
 /* ---- packets ---- */
 
+/* The public part, from the version on. False: an unknown version or algorithm. */
+static bool take_head(struct cursor *c, struct ems_pgp_key *key)
+{
+    key->version = (uint8_t)take_octet(c);
+    key->created = ems_be32(c->size >= 5 ? c->data + 1 : (const uint8_t *)"\0\0\0\0");
+    take(c, 4);
+    key->algorithm = (uint8_t)take_octet(c);
+    if (key->version >= 5)
+        take(c, 4); /* size of the public fields */
+    if (key->version < 4 || key->version > 6 || !take_public(c, key))
+        return false;
+    key->public_size = c->at;
+    return true;
+}
+
+bool ems_pgp_key_identify(const uint8_t *body, size_t size, uint8_t id[8], uint32_t *created)
+{
+    struct ems_pgp_key key = {.body = (uint8_t *)(uintptr_t)body}; /* only read */
+    struct cursor c = {.data = body, .size = size};
+
+    if (!take_head(&c, &key) || c.bad)
+        return false;
+    fingerprint(&key);
+    memcpy(id, key.id, 8);
+    *created = key.created;
+    return true;
+}
+
+static bool can_decrypt(const struct ems_pgp_key *key)
+{
+    return key->algorithm != EMS_PGP_DSA && key->algorithm != EMS_PGP_ECDSA &&
+           key->algorithm != EMS_PGP_EDDSA && key->algorithm != EMS_PGP_ED25519 &&
+           key->algorithm != EMS_PGP_ED448;
+}
+
 int ems_pgp_key_parse(struct ems_pgp_key **out, unsigned tag, uint8_t *body, size_t size,
                       struct ems_error *err)
 {
     struct ems_pgp_key *key = gcry_calloc_secure(1, sizeof *key);
     struct cursor c = {.data = body, .size = size};
-    bool known;
     int rc = EMS_OK;
 
     *out = NULL;
@@ -339,15 +387,7 @@ int ems_pgp_key_parse(struct ems_pgp_key **out, unsigned tag, uint8_t *body, siz
     key->body_size = size;
     key->is_secret = tag == EMS_PGP_TAG_SECRET_KEY || tag == EMS_PGP_TAG_SECRET_SUBKEY;
     key->is_subkey = tag == EMS_PGP_TAG_SECRET_SUBKEY || tag == EMS_PGP_TAG_PUBLIC_SUBKEY;
-    key->version = (uint8_t)take_octet(&c);
-    key->created = ems_be32(size >= 5 ? body + 1 : (const uint8_t *)"\0\0\0\0");
-    take(&c, 4);
-    key->algorithm = (uint8_t)take_octet(&c);
-    if (key->version >= 5)
-        take(&c, 4); /* size of the public fields */
-    known = key->version >= 4 && key->version <= 6 && take_public(&c, key);
-    if (known) {
-        key->public_size = c.at;
+    if (take_head(&c, key) && can_decrypt(key)) {
         if (key->is_secret)
             rc = take_secret(&c, key);
         if (rc == EMS_OK && c.bad)

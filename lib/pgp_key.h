@@ -19,6 +19,12 @@ enum ems_pgp_algorithm {
     EMS_PGP_ELGAMAL_GENERAL = 20,
     EMS_PGP_X25519 = 25,
     EMS_PGP_X448 = 26,
+    /* These cannot: only read to know whose signatures are whose. */
+    EMS_PGP_DSA = 17,
+    EMS_PGP_ECDSA = 19,
+    EMS_PGP_EDDSA = 22,
+    EMS_PGP_ED25519 = 27,
+    EMS_PGP_ED448 = 28,
 };
 
 #define EMS_PGP_KEYS_MAX     256u            /* in one file */
@@ -67,9 +73,10 @@ struct ems_pgp_key {
     struct ems_pgp_field parts[4]; /* of secret: the numbers in it */
     char why[96];                  /* of UNUSABLE */
 
-    /* What signatures on it say, unverified; for notes. */
+    /* What signatures on it, and on the primary key that it belongs to, say, unverified; for notes.
+     */
     uint32_t expires;   /* seconds since 1970, 0 never */
-    uint32_t signed_at; /* creation of the signature that said so */
+    uint32_t signed_at; /* creation of the signature on it that said so */
     bool revoked;
 };
 
@@ -79,6 +86,9 @@ struct ems_pgp_key {
  */
 int ems_pgp_key_parse(struct ems_pgp_key **out, unsigned tag, uint8_t *body, size_t size,
                       struct ems_error *);
+
+/* Id and date of any key packet whose algorithm is known, whether it can decrypt or not. */
+bool ems_pgp_key_identify(const uint8_t *body, size_t size, uint8_t id[8], uint32_t *created);
 
 /*
  * All keys of a file (binary or armoured, with secret parts or not) that can decrypt, appended to

@@ -24,41 +24,71 @@ void ems_pgp_key_note(const struct ems_pgp_key *key, char out[48])
         strftime(out, 48, "expired on %Y-%m-%d", &tm);
 }
 
+/* What the signatures of a certificate say of the primary key, and so of all its keys: an expired
+ * or revoked primary takes its subkeys with it. It may be of a kind that only signs. */
+struct certificate {
+    bool known; /* id and created are */
+    uint8_t id[8];
+    uint32_t created, expires, signed_at;
+    bool revoked;
+    struct ems_pgp_key **first; /* where its keys begin in the list */
+};
+
+struct key_file {
+    struct ems_reader reader;
+    struct ems_pgp_key **last; /* where the next one is linked */
+    struct certificate cert;
+    struct ems_pgp_key *latest; /* NULL: cannot decrypt */
+    size_t seen;
+};
+
+static bool says_dates(const struct ems_pgp_signature *sig, uint32_t signed_at)
+{
+    return ((sig->type & 0xfc) == EMS_PGP_SIG_CERTIFICATION || sig->type == EMS_PGP_SIG_BINDING ||
+            sig->type == EMS_PGP_SIG_DIRECT) &&
+           sig->created >= signed_at && sig->has_issuer;
+}
+
 /* Dates that a signature gives to the key before it. A certification or binding counts if it is the
  * newest; no signature is verified, so these are notes and nothing else. */
-static void note_signature(struct ems_pgp_key *primary, struct ems_pgp_key *latest,
-                           const uint8_t *body, size_t size)
+static void note_signature(struct key_file *f, const uint8_t *body, size_t size)
 {
+    struct certificate *cert = &f->cert;
+    struct ems_pgp_key *key = f->latest;
     struct ems_pgp_signature sig;
-    struct ems_pgp_key *key;
 
     if (!ems_pgp_signature_parse(body, size, &sig))
         return;
-    if (sig.type == EMS_PGP_SIG_BINDING || sig.type == EMS_PGP_SIG_SUBKEY_REVOCATION)
-        key = latest;
-    else
-        key = primary;
-    if (key == NULL)
-        return;
-    if (sig.type == EMS_PGP_SIG_REVOCATION || sig.type == EMS_PGP_SIG_SUBKEY_REVOCATION)
-        key->revoked = true;
-    if (((sig.type & 0xfc) == EMS_PGP_SIG_CERTIFICATION || sig.type == EMS_PGP_SIG_BINDING ||
-         sig.type == EMS_PGP_SIG_DIRECT) &&
-        sig.created >= key->signed_at && sig.has_issuer &&
-        (key->is_subkey || memcmp(sig.issuer, key->id, 8) == 0)) {
-        key->signed_at = sig.created;
-        key->expires = sig.key_lifetime > 0 ? key->created + sig.key_lifetime : 0;
+    if (sig.type == EMS_PGP_SIG_BINDING || sig.type == EMS_PGP_SIG_SUBKEY_REVOCATION) {
+        if (key == NULL || !key->is_subkey)
+            return;
+        if (sig.type == EMS_PGP_SIG_SUBKEY_REVOCATION) {
+            key->revoked = true;
+        } else if (says_dates(&sig, key->signed_at)) {
+            key->signed_at = sig.created;
+            key->expires = sig.key_lifetime > 0 ? key->created + sig.key_lifetime : 0;
+        }
+    } else if (sig.type == EMS_PGP_SIG_REVOCATION) {
+        cert->revoked = true;
+    } else if (cert->known && says_dates(&sig, cert->signed_at) &&
+               memcmp(sig.issuer, cert->id, 8) == 0) {
+        cert->signed_at = sig.created;
+        cert->expires = sig.key_lifetime > 0 ? cert->created + sig.key_lifetime : 0;
+    }
+}
+
+static void end_certificate(struct key_file *f)
+{
+    const struct certificate *cert = &f->cert;
+
+    for (struct ems_pgp_key *key = *cert->first; key != NULL; key = key->next) {
+        key->revoked |= cert->revoked;
+        if (cert->expires != 0 && (key->expires == 0 || cert->expires < key->expires))
+            key->expires = cert->expires;
     }
 }
 
 /* ---- files ---- */
-
-struct key_file {
-    struct ems_reader reader;
-    struct ems_pgp_key **last;            /* where the next one is linked */
-    struct ems_pgp_key *primary, *latest; /* of the current certificate; NULL: cannot decrypt */
-    size_t seen;
-};
 
 /* A body into secure memory. */
 static int read_body(struct key_file *f, const struct ems_pgp_header *h, uint8_t **out,
@@ -103,13 +133,18 @@ static int take_packet(struct key_file *f, const struct ems_pgp_header *h, struc
         if (++f->seen > EMS_PGP_KEYS_MAX)
             return ems_fail(err, EMS_PGP_LIMIT, "more than %u keys in one file", EMS_PGP_KEYS_MAX);
         rc = read_body(f, h, &body, err);
-        if (rc == EMS_OK)
-            rc = ems_pgp_key_parse(&key, h->tag, body, (size_t)h->size, err);
+        if (rc != EMS_OK)
+            return rc;
+        if (h->tag == EMS_PGP_TAG_SECRET_KEY || h->tag == EMS_PGP_TAG_PUBLIC_KEY) {
+            end_certificate(f);
+            f->cert = (struct certificate){.first = f->last};
+            f->cert.known =
+                ems_pgp_key_identify(body, (size_t)h->size, f->cert.id, &f->cert.created);
+        }
+        rc = ems_pgp_key_parse(&key, h->tag, body, (size_t)h->size, err);
         if (rc != EMS_OK)
             return rc;
         f->latest = key;
-        if (h->tag == EMS_PGP_TAG_SECRET_KEY || h->tag == EMS_PGP_TAG_PUBLIC_KEY)
-            f->primary = key;
         if (key != NULL) {
             *f->last = key;
             f->last = &key->next;
@@ -118,7 +153,7 @@ static int take_packet(struct key_file *f, const struct ems_pgp_header *h, struc
     case EMS_PGP_TAG_SIGNATURE:
         rc = read_body(f, h, &body, err);
         if (rc == EMS_OK)
-            note_signature(f->primary, f->latest, body, (size_t)h->size);
+            note_signature(f, body, (size_t)h->size);
         if (rc == EMS_OK)
             gcry_free(body);
         return rc;
@@ -138,6 +173,7 @@ int ems_pgp_keys_parse(const uint8_t *data, size_t size, struct ems_pgp_key **li
 
     while (*f.last != NULL)
         f.last = &(*f.last)->next;
+    f.cert.first = f.last;
     src = ems_pgp_armor_open(ems_source_memory_open(data, size, 0, err), EMS_PGP_ARMOR_KEYS, true,
                              &armored, err);
     if (src == NULL)
@@ -153,6 +189,7 @@ int ems_pgp_keys_parse(const uint8_t *data, size_t size, struct ems_pgp_key **li
             break;
         }
     }
+    end_certificate(&f);
     ems_source_free(src);
     *seen = f.seen;
     ems_wipe(&f, sizeof f); /* the reader may hold octets of keys */

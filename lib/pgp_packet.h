@@ -47,6 +47,7 @@ struct ems_pgp_header {
 };
 
 #define EMS_PGP_HEADER_MAX 6u
+#define EMS_PGP_EXTRAS_MAX 256u /* packets of one message that carry nothing */
 
 /* From the first bytes of a packet: the header's size, 0 if more bytes are needed (6 are always
  * enough), -1 if this is no packet header. Does not fill in origin. */

@@ -83,6 +83,7 @@ static int read_packets(struct ems_reader *reader, const struct ems_pgp_recipien
 {
     struct ems_buf body = {0};
     struct ems_pgp_header h;
+    unsigned extras = 0;
     int rc;
 
     while ((rc = ems_pgp_header_next(reader, &h, err)) == EMS_OK) {
@@ -93,7 +94,11 @@ static int read_packets(struct ems_reader *reader, const struct ems_pgp_recipien
             if (rc == EMS_OK)
                 rc = take_esk(&h, &body, keys, out, err);
         } else if (h.tag == EMS_PGP_TAG_MARKER || h.tag == EMS_PGP_TAG_PADDING || h.tag >= 40) {
-            rc = ems_pgp_body_skip(reader, &h, err);
+            if (++extras > EMS_PGP_EXTRAS_MAX)
+                rc = ems_fail(err, EMS_PGP_LIMIT, "more than %u packets that carry no data",
+                              EMS_PGP_EXTRAS_MAX);
+            else
+                rc = ems_pgp_body_skip(reader, &h, err);
         } else {
             rc = ems_fail(err, EMS_NOT_ENCRYPTED, "not encrypted: a %s packet (tag %u)",
                           ems_pgp_tag_name(h.tag), h.tag);

@@ -165,6 +165,7 @@ static void decrypt(struct cli *cli, struct ems_part_set *set, struct ems_source
     }
     if (rc == EMS_OK) {
         artifact->verdict = EMS_VERDICT_VERIFIED;
+        ems_artifact_note_message(artifact, &cli->report.findings);
         artifact->error = EMS_OK;
     } else if (err.code != EMS_OK) {
         ems_artifact_fail(artifact, &err, &cli->report.findings);

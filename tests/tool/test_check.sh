@@ -193,6 +193,18 @@ seal r.sql.gz.gpg -r other@example.org
 check 'for another' 4 ems-check --recipient-key ems.asc r.sql.gz.gpg
 says 'not encrypted to the key asked for'
 check 'with a passphrase' 4 ems-check --recipient-key ems.asc up
+seal r.sql.gz.gpg -R ems@example.org
+check 'hidden' 4 ems-check --recipient-key ems.asc r.sql.gz.gpg
+says '1 hidden'
+encrypt 'correct horse' w.gz r.sql.gz.gpg --trust-model always --encrypt -r ems@example.org
+check 'for us, and with a passphrase' 4 ems-check --recipient-key ems.asc r.sql.gz.gpg
+says 'readable with more: 0 other keys, 0 hidden ones, 1 passphrases'
+when=20210422T000000!
+gpg --batch --quiet --passphrase '' --faked-system-time $when --quick-gen-key 'old <old@example.org>' rsa2048 default 1y 2>/dev/null
+gpg --export old@example.org >old.pgp
+seal r.sql.gz.gpg -r old@example.org --faked-system-time $when 2>/dev/null
+check 'for an expired key' 0 ems-check --recipient-key old.pgp r.sql.gz.gpg
+says 'expired on 2022-04-22, and readable with no other'
 check 'not encrypted' 1 ems-check --recipient-key ems.asc plain.sql
 
 # several artifacts: one bad one hides nothing

@@ -68,6 +68,12 @@ for algo in zlib bzip2 none; do
     same plain text
 done
 
+# text mode: as gpg gives it back, and said
+encrypt 'correct horse' text c.gpg --textmode
+check 'text mode' 0 ems-decrypt -p pass -f -o plain c.gpg
+says 'text mode'
+same plain text
+
 # public keys: several kinds, protected and not, binary and armoured
 newkey() { gpg --batch --quiet --passphrase "$3" --pinentry-mode loopback --quick-gen-key "$1 <$1@example.org>" "$2" "$4" never 2>/dev/null; }
 export_key() { gpg --batch --quiet --yes --pinentry-mode loopback --passphrase "$2" "${@:3}" --export-secret-keys "$1@example.org" >"$1.key"; }
@@ -84,6 +90,20 @@ check 'Curve25519, protected, armoured' 0 ems-decrypt -k curve.key --key-passphr
 same plain text
 seal text k.gpg -R curve@example.org -r ems@example.org
 check 'several recipients, one hidden; two keys given' 0 ems-decrypt -k ems.key -k curve.key --key-passphrase-file keypass -f -o plain k.gpg
+newkey signer ed25519 '' sign
+gpg --batch --yes --quiet --trust-model always --pinentry-mode loopback --passphrase '' -o k.gpg --sign --local-user signer@example.org --encrypt -r ems@example.org text
+check 'signed' 0 ems-decrypt -k ems.key -f -o plain k.gpg
+says 'signed by [0-9A-F]{16}, not checked'
+same plain text
+for when in 20200101T000000 20220422T000000; do
+    gpg --batch --quiet --passphrase '' --pinentry-mode loopback --faked-system-time $when! --quick-gen-key "old$when <old$when@example.org>" future-default default 1y 2>/dev/null
+    gpg --batch --yes --quiet --trust-model always --faked-system-time $when! -o k$when.gpg --encrypt -r "old$when@example.org" text 2>/dev/null
+    export_key "old$when" ''
+    check "a key that has expired since ($when)" 0 ems-decrypt -k "old$when.key" -f -o plain k$when.gpg
+    says 'key [0-9A-F]{16} is expired on 20'
+    same plain text
+done
+seal text k.gpg -R curve@example.org -r ems@example.org
 check 'the other one alone' 0 ems-decrypt -k curve.key --key-passphrase-file keypass -f -o plain k.gpg
 same plain text
 
