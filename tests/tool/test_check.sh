@@ -200,7 +200,7 @@ encrypt 'correct horse' w.gz r.sql.gz.gpg --trust-model always --encrypt -r ems@
 check 'for us, and with a passphrase' 4 ems-check --recipient-key ems.asc r.sql.gz.gpg
 says 'readable with more: 0 other keys, 0 hidden ones, 1 passphrases'
 when=20210422T000000!
-gpg --batch --quiet --passphrase '' --faked-system-time $when --quick-gen-key 'old <old@example.org>' rsa2048 default 1y 2>/dev/null
+gpg --batch --quiet --passphrase '' --faked-system-time $when --quick-gen-key 'old <old@example.org>' future-default default 1y 2>/dev/null
 gpg --export old@example.org >old.pgp
 seal r.sql.gz.gpg -r old@example.org --faked-system-time $when 2>/dev/null
 check 'for an expired key' 0 ems-check --recipient-key old.pgp r.sql.gz.gpg
