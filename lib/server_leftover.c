@@ -39,21 +39,22 @@ int ems_leftover_drop_database(PGconn *admin, const char *name, struct ems_error
  * Databases first, because a role that owns one cannot be dropped; one that owns a published
  * database is not tried. Connections of a dead run's role go with its database.
  */
-void ems_leftover_drop_all(PGconn *admin, bool keep_marked)
+void ems_leftover_drop_all(PGconn *admin, const char *resumed_target)
 {
     static const char databases[] =
-        "SELECT datname FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = datdba"
+        "SELECT datname FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = datdba,"
+        " pg_catalog.substr(pg_catalog.shobj_description(d.oid, 'pg_database'),"
+        " 1 + pg_catalog.length('" MARK "')) AS m (mark)"
         " WHERE datname ~ '^ems_(load|old)_[0-9a-f]{16}$' AND rolname ~ " EMS_ROLE_PATTERN DEAD
-        " AND NOT ($1 AND coalesce(pg_catalog.strpos("
-        "pg_catalog.shobj_description(d.oid, 'pg_database'), '" MARK "'), 0) = 1)";
+        " AND ($1::pg_catalog.text IS NULL OR m.mark IS NULL"
+        " OR pg_catalog.substr(m.mark, 1 + pg_catalog.strpos(m.mark, ' ')) = $1)";
     static const char roles[] =
         "SELECT rolname FROM pg_catalog.pg_roles r WHERE rolname ~ " EMS_ROLE_PATTERN
         " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_database d WHERE d.datdba = r.oid)" DEAD;
-    const char *parameter = keep_marked ? "t" : "f";
     struct ems_error ignored = {0};
     PGresult *answer;
 
-    ems_pq_query(admin, "look for leftovers", databases, 1, &parameter, &answer, &ignored);
+    ems_pq_query(admin, "look for leftovers", databases, 1, &resumed_target, &answer, &ignored);
     for (int i = 0; i < PQntuples(answer); i++)
         ems_leftover_drop_database(admin, PQgetvalue(answer, i, 0), &ignored);
     PQclear(answer);

@@ -26,9 +26,10 @@
  * EMS_SERVER_ERROR. */
 int ems_leftover_drop_database(PGconn *admin, const char *name, struct ems_error *);
 
-/* Drop all that dead runs left; with `keep_marked` not what could be resumed. Whatever goes wrong
- * is left for another time. */
-void ems_leftover_drop_all(PGconn *admin, bool keep_marked);
+/* Drop all that dead runs left. In a run that resumes, `resumed_target` is what it is for, and what
+ * could be resumed for other targets stays; NULL: nothing stays. Whatever goes wrong is left for
+ * another time. */
+void ems_leftover_drop_all(PGconn *admin, const char *resumed_target);
 
 /* Rename a database; both names may be anything. EMS_OK or EMS_SERVER_ERROR. */
 int ems_leftover_rename(PGconn *admin, const char *from, const char *to, struct ems_error *);

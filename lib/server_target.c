@@ -189,7 +189,7 @@ static int create(struct ems_staging *st, struct ems_error *err)
     if (rc == EMS_OK)
         rc = ems_staging_prepare(st, err); /* shows the new name to other runs */
     if (rc == EMS_OK) {
-        ems_leftover_drop_all(st->admin, st->resuming);
+        ems_leftover_drop_all(st->admin, st->resuming ? st->target : NULL);
         rc = create_role(st, err);
     }
     if (rc == EMS_OK)
@@ -385,7 +385,7 @@ int ems_staging_publish(struct ems_staging *st, struct ems_error *err)
     if (exists)
         drop_old(st, old);
     forget(st);
-    ems_leftover_drop_all(st->admin, st->resuming);
+    ems_leftover_drop_all(st->admin, st->resuming ? st->target : NULL);
     return EMS_OK;
 }
 

@@ -86,8 +86,8 @@ int ems_staging_publish(struct ems_staging *, struct ems_error *);
 /*
  * Like create, but go on in what a run for the same target left (killed, or kept), if `identity`,
  * up to 64 hex digits, is what that run gave to ems_staging_mark; otherwise a new one is made.
- * EMS_RESTORE_EXISTS also if there is only something of another identity. What others could resume
- * stays. *resumed says which it was.
+ * EMS_RESTORE_EXISTS also if there is only something of another identity. What could be
+ * resumed for other targets stays. *resumed says which it was.
  */
 int ems_staging_resume(struct ems_staging *, const char *target, bool replace, const char *identity,
                        bool *resumed, struct ems_error *);

@@ -180,7 +180,11 @@ for ((i = 1; i <= kills; i++)); do
         *) no "$step: target is $found between" ;;
         esac
     fi
-    (tool $server "${args[@]}" v$new.sql.gz) >out.txt 2>err.txt </dev/null
+    # The same command again, or with --resume: the result must be the same.
+    resume=
+    ((RANDOM % 3)) || resume=--resume
+    step+=" $resume"
+    (tool $server $resume --verify "${args[@]}" v$new.sql.gz) >out.txt 2>err.txt </dev/null
     again=$?
     if [ $again = 75 ] && [ $mode = fresh ] && grep -q 'restore-exists' out.txt; then
         again=0 # killed when all was done: the database is there, as looked at below

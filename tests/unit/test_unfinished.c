@@ -129,6 +129,10 @@ static void test_resume_after_kill(void)
     die_in("target", dump);
     die_in("elsewhere", dump); /* a run that resumes leaves what others may want */
     CU_ASSERT_STRING_EQUAL(pg_ask(admin, count_unfinished), "1"); /* create dropped the first */
+    ASSERT_CODE(ems_staging_resume(st, "target", false, dump, &resumed, &err), EMS_OK);
+    CU_ASSERT_FALSE(resumed);
+    CU_ASSERT_STRING_EQUAL(pg_ask(admin, count_unfinished), "2");
+    ems_staging_abandon(st);
     die_in("target", dump);
     ASSERT_CODE(ems_staging_resume(st, "target", false, dump, &resumed, &err), EMS_OK);
     CU_ASSERT(resumed);
