@@ -120,31 +120,39 @@ mode() { # OPTIONS...
     dump "$@" syn
     accepted "pg_dump $*" dump.sql
 }
+# Modes that differ in what is left out only: as many statements are to be sent as of a plain dump.
+like_plain() { # OPTIONS...
+    dump "$@" syn
+    check "pg_dump $*" 0 ems-check --json dump.sql
+    accounted "pg_dump $*"
+    json 'artifact/layers/0/sent' "$sent"
+    json 'artifact/layers/0/rows' 125
+}
 mode
-mode -O -x
-mode -v
+sent=$(perl -ne 'print $1 if /"sent":(\d+)/' out.txt)
+mode -v -O -x
 mode --inserts
 mode --column-inserts --on-conflict-do-nothing
 mode --rows-per-insert=7
-mode --clean
-mode --clean --if-exists
-mode -C
 mode -C --clean --if-exists -O
 mode --quote-all-identifiers
 mode --quote-all-identifiers --column-inserts -C --clean --if-exists
-mode --use-set-session-authorization
-mode --load-via-partition-root --enable-row-security --serializable-deferrable
-mode --no-publications --no-security-labels --no-tablespaces --no-toast-compression --no-sync -b
 mode --disable-dollar-quoting --extra-float-digits=1
-mode -n public
-mode --role=owner -x
+like_plain --clean
+like_plain -C
+like_plain --use-set-session-authorization
+like_plain --load-via-partition-root --enable-row-security --serializable-deferrable
+like_plain --no-publications --no-security-labels --no-tablespaces --no-toast-compression --no-sync -b
+like_plain -n public
+like_plain --role=owner -x
 
 psql -X -q -A -t -d syn <<'END'
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT pg_export_snapshot() \g snapshot.txt
 \! pg_dump --snapshot=$(cat snapshot.txt) syn >dump.sql
 END
-accepted 'pg_dump --snapshot' dump.sql
+check 'pg_dump --snapshot' 0 ems-check --json dump.sql
+json 'artifact/layers/0/sent' "$sent"
 
 dump syn
 { printf '\xef\xbb\xbf' && cat dump.sql; } >bom.sql
