@@ -5,7 +5,7 @@
 #include "bytes.h"
 #include "event_sample.h"
 #include "media_rows.h"
-#include "synapse_state.h"
+#include "synapse_rows.h"
 
 #include <stdio.h>
 #include <stdlib.h>
