@@ -52,11 +52,14 @@ static int emit(struct ems_json *j, enum ems_json_type type, struct ems_error *e
 
 /* ---- containers ---- */
 
+/* Of the innermost container; the whole document is in none. */
 static bool in_object(const struct ems_json *j)
 {
     return j->depth > 0 && (j->objects >> (j->depth - 1) & 1) != 0;
 }
 
+/* The depth is checked before the event, so that no reader sees one that is too deep: whoever keeps
+ * a bit a depth (as we do) needs no check of its own. */
 static int open_container(struct ems_json *j, bool object, struct ems_error *err)
 {
     uint64_t bit = UINT64_C(1) << j->depth;
@@ -106,6 +109,8 @@ static int take_text(struct ems_json *j, const char *data, size_t size, struct e
     return j->size > EMS_JSON_MAX_STRING ? fail(j, err, "a string is too long") : EMS_OK;
 }
 
+/* A character from an escape, as UTF-8 (RFC 3629, section 3): the lead byte says how many follow,
+ * six bits each. */
 static int take_character(struct ems_json *j, uint32_t c, struct ems_error *err)
 {
     char utf8[4];
@@ -119,6 +124,7 @@ static int take_character(struct ems_json *j, uint32_t c, struct ems_error *err)
     return take_text(j, utf8, n, err);
 }
 
+/* The closing quote has come; it is known since the opening one whether this is a name. */
 static int end_string(struct ems_json *j, struct ems_error *err)
 {
     bool is_key = j->is_key;
@@ -127,6 +133,7 @@ static int end_string(struct ems_json *j, struct ems_error *err)
     return emit(j, is_key ? EMS_JSON_KEY : EMS_JSON_STRING, err);
 }
 
+/* Behind a backslash. Both tables have the same order (section 7). */
 static int escape(struct ems_json *j, char c, struct ems_error *err)
 {
     static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
@@ -229,6 +236,8 @@ static int number_state(int state, char c)
     }
 }
 
+/* A number has no end of its own: what follows it ends it, and is read again as what it is. Four of
+ * its states are places where it may end. */
 static int end_number(struct ems_json *j, struct ems_error *err)
 {
     if (j->state != AFTER_ZERO && j->state != IN_INTEGER && j->state != IN_FRACTION &&
@@ -238,6 +247,7 @@ static int end_number(struct ems_json *j, struct ems_error *err)
     return emit(j, EMS_JSON_NUMBER, err);
 }
 
+/* The first letter has been seen; the others must follow without a gap. */
 static int start_word(struct ems_json *j, const char *word, enum ems_json_type type)
 {
     j->word = word + 1;
@@ -249,6 +259,7 @@ static int start_word(struct ems_json *j, const char *word, enum ems_json_type t
 
 /* ---- the machine ---- */
 
+/* The first byte of a value says which kind it is. */
 static int start_value(struct ems_json *j, char c, struct ems_error *err)
 {
     switch (c) {
@@ -273,7 +284,8 @@ static int start_value(struct ems_json *j, char c, struct ems_error *err)
     }
 }
 
-/* Between values. */
+/* Between values: blanks, and what holds containers together. In AT_FIRST_KEY a comma may not have
+ * come yet, so an end is allowed; in AT_KEY one has, and another name must follow it. */
 static int structure(struct ems_json *j, char c, struct ems_error *err)
 {
     if (c == ' ' || c == '\n' || c == '\r' || c == '\t')
@@ -367,6 +379,9 @@ static int repeat(const struct ems_json *j, struct ems_error *err)
     return ems_fail(err, j->verdict, "the document has failed before");
 }
 
+/* Strings are most of every document and are taken in runs; everything else goes byte by byte. A
+ * quote inside of a character (utf8.need) is no end of the string but a fault that run_string
+ * names. */
 int ems_json_feed(struct ems_json *j, const void *data, size_t size, struct ems_error *err)
 {
     const char *p = data;
@@ -399,6 +414,7 @@ int ems_json_finish(struct ems_json *j, struct ems_error *err)
 {
     if (j->verdict != EMS_OK)
         return repeat(j, err);
+    /* Only at the top can a number end with the document. */
     if (j->state >= AFTER_MINUS && end_number(j, err) != EMS_OK)
         return j->verdict;
     if (j->state != AFTER_VALUE || j->depth > 0)

@@ -27,6 +27,7 @@
 #define MAX_RATIO   500u
 #define RATIO_FLOOR (UINT64_C(256) << 20)
 
+/* Once a span: progress is drawn and signals are heard while a large file is hashed, too. */
 static int tick(const struct ems_media_export *e, struct ems_error *err)
 {
     return e->options->tick != NULL ? e->options->tick(e->options->tick_context, err) : EMS_OK;
@@ -49,6 +50,12 @@ static void compare(struct ems_media_export *e, const char *shown, uint64_t size
         e->verified++;
 }
 
+/*
+ * A file was read to its end. Whichever side comes second does the comparing, so that nothing has
+ * to be kept until the end but what has no partner yet. A copy is held against what is known of the
+ * first: the manifest's digest, or the first one's bytes; if the two differ, one of them is wrong
+ * in any case.
+ */
 static int end_file(struct ems_media_export *e, const char *name, const char *shown, uint64_t size,
                     const uint8_t *sha256, struct ems_error *err)
 {
@@ -113,6 +120,8 @@ static int read_file(struct ems_media_export *e, struct ems_tar *tar,
 
 /* ---- the manifest ---- */
 
+/* Ids become paths in the importer's storage and in Synapse's: import_to_synapse takes the first
+ * four characters for directories and looks at none (and dies on an id that is shorter). */
 static void check_id(struct ems_media_export *e, const struct ems_media_entry *entry,
                      const char *shown)
 {
@@ -142,6 +151,8 @@ static void check_uploader(struct ems_media_export *e, const struct ems_media_en
                                   shown);
 }
 
+/* Of honest exports there is one origin. Beyond a few they are counted together, for a hostile
+ * manifest can name millions. */
 static void count_origin(struct ems_media_export *e, const struct ems_media_entry *entry)
 {
     char name[sizeof e->origins[0].name];
@@ -162,6 +173,11 @@ static void count_origin(struct ems_media_export *e, const struct ems_media_entr
     e->origins[i].bytes += entry->size;
 }
 
+/*
+ * A media of the manifest (an ems_media_entry_fn). What is unusable about it was found by the
+ * parser and is told as it is; the rules beyond the form are judged here. Two media with one file:
+ * the importer reads that file once, for the first, and stores an empty one for the second.
+ */
 static int take_entry(void *context, const struct ems_media_entry *entry, struct ems_error *err)
 {
     struct ems_media_export *e = context;
@@ -212,6 +228,8 @@ static int settle_manifest(struct ems_media_export *e, int rc, struct ems_error 
     return EMS_OK;
 }
 
+/* Two that are the same come from a manifest that was copied into a part, or a second run over the
+ * same directory; which of two different ones is right nobody can say. */
 static void end_manifest(struct ems_media_export *e, const uint8_t *sha256)
 {
     bool same = memcmp(e->manifest_sha256, sha256, 32) == 0;
@@ -262,7 +280,9 @@ static int read_manifest(struct ems_media_export *e, struct ems_tar *tar, struct
 
 /* ---- an inner archive ---- */
 
-/* Runs on the thread that inflates. */
+/* An ems_observe_fn. Runs on the thread that inflates, and is the only one to touch the sum until
+ * that thread is gone. Origins count the bytes of the upload itself, so a bomb inside of a bomb is
+ * seen for what it is: what came out at the top against what was sent. */
 static int limit(void *context, const struct ems_span *span, struct ems_error *err)
 {
     struct ems_media_export *e = context;
@@ -274,6 +294,7 @@ static int limit(void *context, const struct ems_span *span, struct ems_error *e
     return ems_fail(err, EMS_GZIP_LIMIT, "the export expands more than %u times", MAX_RATIO);
 }
 
+/* Takes over member; a failure of any layer frees what is below it (source.h, 4). */
 static struct ems_tar *open_inner(struct ems_media_export *e, struct ems_source *member,
                                   bool threads, struct ems_error *failure)
 {
@@ -283,6 +304,9 @@ static struct ems_tar *open_inner(struct ems_media_export *e, struct ems_source 
     return ems_tar_open(threads ? ems_relay_open(src, failure) : src, failure);
 }
 
+/* A member of an inner archive, by its name, as the importer has it (reader.go): manifest.json
+ * wherever it is, every other plain file a media. index.html is for people. Holes of sparse files
+ * would be read for nothing, and no exporter makes them. */
 static int read_member(struct ems_media_export *e, struct ems_tar *tar,
                        const struct ems_tar_member *m, struct ems_error *failure,
                        struct ems_error *err)
@@ -336,6 +360,9 @@ static int export_read(struct ems_walker *walker, struct ems_source *member, str
 
 /* ---- the outer archive ---- */
 
+/* export-part-N.tgz without leading zeros, N up to nine digits; their order and gaps are judged at
+ * the end. What else is called export-*.tgz is read as well, for the importer reads it, and told.
+ */
 static int note_part(struct ems_media_export *e, struct ems_error *err)
 {
     static const char head[] = "export-part-";
@@ -377,6 +404,8 @@ static void note_other(struct ems_media_export *e, const char *path, const char 
         snprintf(e->other_names + n, sizeof e->other_names - n, "%s%s", n > 0 ? ", " : "", shown);
 }
 
+/* Claims what the importer is given: export-*.tgz, in whatever directory the archive has it. The
+ * first one says in which. Directories and links are of no interest; the policy has judged them. */
 static int export_begin(struct ems_walker *walker, const struct ems_tar_member *m, bool *claimed,
                         struct ems_error *err)
 {

@@ -84,6 +84,7 @@ static void say(struct ems_media_export *e, int code, enum ems_severity severity
 
 /* ---- parts ---- */
 
+/* For qsort; numbers come in the order of the archive, which is that of a directory. */
 static int compare_numbers(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
@@ -91,6 +92,9 @@ static int compare_numbers(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Parts are numbered from 1 without a gap (writer.go). How many there were nobody says: a last part
+ * that is missing shows by its media. A number like 999999999 must not be counted up to, so beyond
+ * those that are named gaps are only added. */
 static void judge_parts(struct ems_media_export *e)
 {
     uint32_t next = 1;
@@ -117,6 +121,8 @@ static void judge_parts(struct ems_media_export *e)
 
 /* ---- the manifest ---- */
 
+/* By what it leaves behind. v1.2 is said only of what was moved into the export as the guide has
+ * it, so its absence is a guess; it goes to the facts and to advice, never into a verdict. */
 static const char *tool_of(const struct ems_media_export *e)
 {
     if (e->manifests > 0 && !e->has_manifest_file)
@@ -124,7 +130,8 @@ static const char *tool_of(const struct ems_media_export *e)
     return e->has_config || e->has_logs ? "v1.2.x" : "v1.3.0 or newer";
 }
 
-/* Without it the importer imports nothing. */
+/* Without it the importer imports nothing. The most telling sign counts: a broken archive of its
+ * own, a broken part, the marks of v1.2, and at last what is left, the stop at a missing file. */
 static void judge_no_manifest(struct ems_media_export *e)
 {
     const char *advice =
@@ -145,6 +152,9 @@ static void judge_no_manifest(struct ems_media_export *e)
         "there is no manifest.json in the export: the exporter did not come to its end");
 }
 
+/* Whether it is the right server is for upload_check.c, which knows the others' names; here it is
+ * only held against itself. gdpr_export can also export a single user, whose id then stands here.
+ */
 static void judge_entity(struct ems_media_export *e, const char *entity)
 {
     if (entity[0] == '@') {
@@ -169,7 +179,8 @@ static void judge_entity(struct ems_media_export *e, const char *entity)
                                   (unsigned long long)e->other_origins);
 }
 
-/* Both sides, with a good manifest. */
+/* What has no partner, with a good manifest (a cut one would make every file an extra one). Where
+ * parts are lost, that is the reason, and the advice is theirs. */
 static void judge_media(struct ems_media_export *e)
 {
     bool lost = e->complaints[EMS_MEDIA_C_GAP] + e->complaints[EMS_MEDIA_C_BROKEN] > 0;
@@ -211,6 +222,8 @@ static void judge_ids(struct ems_media_export *e)
 
 /* ---- all of it ---- */
 
+/* The guide has media-repo.yaml and logs/ moved in, and gdpr_import panics on the first file that
+ * is not gzip ("gzip: invalid header"), after the parts and before its report of missing media. */
 static void judge_others(struct ems_media_export *e)
 {
     if (e->others > 0)
@@ -227,6 +240,7 @@ static void judge_others(struct ems_media_export *e)
                          (unsigned long long)e->empty);
 }
 
+/* One line a kind, behind the first twenty of it. */
 static void add_totals(struct ems_media_export *e)
 {
     for (size_t i = 0; i < EMS_MEDIA_COMPLAINTS; i++)

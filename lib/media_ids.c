@@ -81,6 +81,8 @@ int ems_media_ids_add(struct ems_media_ids *ids, const struct ems_media_id *m,
     return rc;
 }
 
+/* Most often a file's name becomes its id, which that begins with: nothing moves and no byte is
+ * lost. */
 int ems_media_ids_replace(struct ems_media_ids *ids, size_t i, const struct ems_media_id *m,
                           struct ems_error *err)
 {
@@ -94,6 +96,7 @@ int ems_media_ids_replace(struct ems_media_ids *ids, size_t i, const struct ems_
     return EMS_OK;
 }
 
+/* The record stays where it is, unused: offsets of the others must not change. */
 void ems_media_ids_drop(struct ems_media_ids *ids, size_t i)
 {
     ids->order[i] = ids->order[--ids->count];

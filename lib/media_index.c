@@ -66,6 +66,9 @@ static int grow_slots(struct ems_media_index *x, struct ems_error *err)
     return EMS_OK;
 }
 
+/* Room for one more everywhere, before anything is written: a failure leaves the table as it was.
+ * The bound is what a hostile manifest may cost us: entries of a few bytes, packed a thousand to
+ * one. */
 static int grow(struct ems_media_index *x, struct ems_error *err)
 {
     size_t count = x->ids->count, capacity = count + count / 2 + 1024;
@@ -117,6 +120,7 @@ static int add(struct ems_media_index *x, uint64_t hash, int state, const struct
     return EMS_OK;
 }
 
+/* What is known of a position, copied: the records may move with the next one that is added. */
 static struct ems_media_seen look(const struct ems_media_index *x, size_t i)
 {
     struct ems_media_seen seen = {0};
@@ -153,6 +157,8 @@ static bool strip(struct ems_media_index *x, const char **name)
     return true;
 }
 
+/* A second file of the same name changes nothing: the importer takes the first, and the caller
+ * compares the two. */
 int ems_media_index_file(struct ems_media_index *x, const char *name, uint64_t size,
                          const uint8_t *sha256, struct ems_media_seen *seen, struct ems_error *err)
 {
@@ -175,6 +181,19 @@ int ems_media_index_file(struct ems_media_index *x, const char *name, uint64_t s
     return add(x, hash, HAS_FILE | (stripped ? STRIPPED : 0), &id, err);
 }
 
+/* "2020-12-31_..." is a preview, as Synapse names them (filepath.py, NEW_FORMAT_ID_RE). */
+static bool is_preview(const char *id)
+{
+    static const char form[] = "dddd-dd-dd_";
+
+    for (size_t i = 0; form[i] != '\0'; i++)
+        if (form[i] == 'd' ? id[i] < '0' || id[i] > '9' : id[i] != form[i])
+            return false;
+    return true;
+}
+
+/* From here on the record is what the manifest says, whichever side came first: it is what the
+ * database will be compared with. A media with a problem says nothing that could be compared. */
 int ems_media_index_entry(struct ems_media_index *x, const struct ems_media_entry *e,
                           struct ems_media_seen *seen, struct ems_error *err)
 {
@@ -182,6 +201,7 @@ int ems_media_index_entry(struct ems_media_index *x, const struct ems_media_entr
     int state = HAS_ENTRY | (e->problem != NULL ? USELESS : 0) | (e->in_s3 ? IN_S3 : 0);
     struct ems_media_id id = {.id = e->media_id,
                               .id_size = strnlen(e->media_id, EMS_MEDIA_ID_MAX),
+                              .url_cache = is_preview(e->media_id),
                               .size = e->problem == NULL ? e->size : EMS_NOWHERE,
                               .sha256 = e->problem == NULL ? e->sha256 : NULL,
                               .created_ms = e->created_ms,
@@ -189,6 +209,7 @@ int ems_media_index_entry(struct ems_media_index *x, const struct ems_media_entr
     size_t i;
 
     *seen = (struct ems_media_seen){0};
+    /* Without a file name nothing can be joined; the caller has told that it is missing. */
     if (e->file_name[0] == '\0')
         return EMS_OK;
     i = find(x, hash);
@@ -215,6 +236,7 @@ struct ems_media_state ems_media_index_state(const struct ems_media_index *x, si
                                     .in_s3 = (x->states[i] & IN_S3) != 0};
 }
 
+/* A stripped name is put together again; ids of entries were never stripped. */
 char *ems_media_index_name(const struct ems_media_index *x, size_t i, char *out, size_t out_size)
 {
     struct ems_media_id id = ems_media_ids_get(x->ids, i);

@@ -65,6 +65,8 @@ struct ems_media_manifest {
 
 /* ---- values ---- */
 
+/* The number of rows if it is none of ours. Go matches the names of fields without regard to case,
+ * so a "SHA256" would count there: it counts here too. */
 static size_t find_field(const struct field_row *rows, size_t count, const struct ems_json_event *e)
 {
     for (size_t i = 0; i < count; i++)
@@ -100,6 +102,8 @@ static bool take_number(uint64_t *to, const struct ems_json_event *e)
     return true;
 }
 
+/* Digits of both cases are in one table; those behind the sixteenth are capitals, six further on.
+ */
 static bool take_hex(uint8_t *to, size_t size, const char *text)
 {
     for (size_t i = 0; i < 2 * size; i++) {
@@ -118,6 +122,7 @@ static bool take_hex(uint8_t *to, size_t size, const char *text)
 
 /* ---- a media ---- */
 
+/* Nothing of the media before may be left: a field that is missing must be seen to be. */
 static void start_entry(struct ems_media_manifest *m)
 {
     m->seen = 0;
@@ -130,6 +135,7 @@ static void start_entry(struct ems_media_manifest *m)
     }
 }
 
+/* The first thing that is wrong is the one to tell. */
 static void complain(struct ems_media_manifest *m, const char *what)
 {
     if (m->problem == NULL)
@@ -155,6 +161,11 @@ static void take_field(struct ems_media_manifest *m, const struct ems_json_event
     }
 }
 
+/*
+ * All fields of a media have come. A media with a problem is handed on with what it has: its file
+ * is then known to belong to it, which keeps one fault from being told as three. The name must be
+ * "mxc://ORIGIN/MEDIA_ID"; compared piece by piece, for all three can be a kilobyte long.
+ */
 static int end_entry(struct ems_media_manifest *m, struct ems_error *err)
 {
     struct ems_media_entry entry = {.uri = m->uri.data,
@@ -186,6 +197,8 @@ static int end_entry(struct ems_media_manifest *m, struct ems_error *err)
 
 /* ---- the document ---- */
 
+/* Twice the same field in one object: Go takes the last, others the first. Whoever sends such a
+ * document wants two readers to see two things. */
 static int root_key(struct ems_media_manifest *m, const struct ems_json_event *e,
                     struct ems_error *err)
 {
@@ -199,6 +212,8 @@ static int root_key(struct ems_media_manifest *m, const struct ems_json_event *e
     return EMS_OK;
 }
 
+/* A field of the document itself. Its media are the only container that is looked into; the end of
+ * any container at this depth is therefore the end of that. */
 static int root_value(struct ems_media_manifest *m, const struct ems_json_event *e,
                       struct ems_error *err)
 {
@@ -235,6 +250,7 @@ static int root_value(struct ems_media_manifest *m, const struct ems_json_event 
                            root_fields[m->root_field].name);
 }
 
+/* The name of a media's field; the value comes with the next event. */
 static void entry_key(struct ems_media_manifest *m, const struct ems_json_event *e)
 {
     m->field = find_field(entry_fields, FIELDS, e);
@@ -267,6 +283,8 @@ static int media_value(struct ems_media_manifest *m, const struct ems_json_event
     }
 }
 
+/* Where in the document an event stands follows from its depth alone, as long as depth 1 remembers
+ * whether it is in the media. */
 static int take_event(void *context, const struct ems_json_event *e, struct ems_error *err)
 {
     struct ems_media_manifest *m = context;
@@ -307,6 +325,7 @@ int ems_media_manifest_feed(struct ems_media_manifest *m, const void *data, size
     return ems_json_feed(&m->json, data, size, err);
 }
 
+/* What Go's reader demands (reader.go, TryGetManifestFrom), in its order. */
 int ems_media_manifest_finish(struct ems_media_manifest *m, struct ems_error *err)
 {
     const struct text *entity = &m->entity_id;

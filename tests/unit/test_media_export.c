@@ -255,6 +255,36 @@ static void test_join(void)
     ems_media_ids_release(&ids);
 }
 
+/* Previews are told from media by their ids: nobody misses them. */
+static void test_previews(void)
+{
+    static const struct {
+        const char *id;
+        bool preview;
+    } table[] = {{"2020-12-31_abc", true},
+                 {"2020-12-31", false},
+                 {"202x-12-31_abc", false},
+                 {"abcdefghijklmnop", false},
+                 {"2020_12_31_abc", false}};
+    struct ems_media_ids ids = {0};
+    struct ems_error err = {0};
+    struct ems_media_index *x = ems_media_index_new(&ids, &err);
+    struct ems_media_seen seen;
+
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct ems_media_entry entry = {.uri = "",
+                                        .file_name = table[i].id,
+                                        .origin = "",
+                                        .media_id = table[i].id,
+                                        .uploader = ""};
+
+        ASSERT_CODE(ems_media_index_entry(x, &entry, &seen, &err), EMS_OK);
+        CU_ASSERT_EQUAL(ems_media_ids_get(&ids, i).url_cache, table[i].preview);
+    }
+    ems_media_index_free(x);
+    ems_media_ids_release(&ids);
+}
+
 /* ---- the walk ---- */
 
 struct outcome {
@@ -543,6 +573,7 @@ static const struct ems_test all_tests[] = {
     {"manifest.json, a document a message", test_manifest_messages},
     {"manifest.json with endless texts", test_manifest_long},
     {"both sides joined", test_join},
+    {"previews", test_previews},
     {"good exports", test_good},
     {"cuts and flipped bits", test_small},
     {"a failing source", test_failing_source},
