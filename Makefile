@@ -2,6 +2,7 @@
 #
 #   make [VARIANT=release|debug|asan|ubsan|tsan|cov]   library and tools
 #   make check          every test       make demo     the main job on a sample upload
+#   make check-long     with the combinations that take some minutes
 #   make bench          figures          make fuzz     fuzz targets, FUZZ_SECONDS each
 #   make setup          install the packages of .ci/packages (Debian)
 #   make install DESTDIR= PREFIX=/usr/local
@@ -79,7 +80,7 @@ FUZZERS    = $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
 SHARED = $(B)/libems.so.$(SOVERSION)
 
-.PHONY: all check check-all check-unit check-tool check-fuzz check-kill bench fuzz demo setup install uninstall clean
+.PHONY: all check check-long check-all check-unit check-tool check-fuzz check-kill bench fuzz demo setup install uninstall clean
 .SECONDARY:
 
 all: $(B)/libems.a $(SHARED) $(TOOLS)
@@ -139,6 +140,10 @@ check: setup
 
 check-all: all $(TESTS) $(FUZZERS) $(KILL_AT)
 	VARIANT=$(VARIANT) tests/run unit fuzz tool
+
+# What takes minutes more: every pair of faults to sets of 1 to 30 parts, and at the borders.
+check-long: setup
+	EMS_LONG=1 $(MAKE) check-all
 
 check-unit: $(TESTS)
 	VARIANT=$(VARIANT) tests/run unit

@@ -104,6 +104,17 @@ static bool is_transport_damage(int code)
     }
 }
 
+/* The same, or damage to something that was not encrypted, so that nothing told the two apart. */
+static bool may_be_transport(const struct ems_artifact *a, int code)
+{
+    return is_transport_damage(code) || (!a->encrypted && ems_code_exit(code) == 1);
+}
+
+/* No byte can be pointed at: what would help to. */
+static const char no_witness[] =
+    "Nothing says which part it is, so all would have to be sent again; checksums from where the "
+    "file was encrypted (ems-manifest create, or sha256sum) would name the part.";
+
 /*
  * The message goes on where the parts end. Behind a last part of full size parts are missing; a
  * shorter last part was itself cut on the way.
@@ -159,7 +170,12 @@ void ems_artifact_fail(struct ems_artifact *a, const struct ems_error *failure,
         part = NULL;
         offset = EMS_NOWHERE;
     }
-    if (part != NULL)
+    if (code == EMS_PART_UNFINISHED)
+        offset = EMS_NOWHERE; /* the whole file is meant */
+    else if (part != NULL && set->split && may_be_transport(a, code))
+        snprintf(where, sizeof where, " (suspected: the first error is at byte %llu of %s)",
+                 (unsigned long long)offset, part->name);
+    else if (part != NULL)
         snprintf(where, sizeof where, " (at byte %llu of %s)", (unsigned long long)offset,
                  part->name);
     else if (offset != EMS_NOWHERE)
@@ -168,13 +184,17 @@ void ems_artifact_fail(struct ems_artifact *a, const struct ems_error *failure,
                          part != NULL ? part->name : NULL, offset, NULL, "%s%s", failure->text,
                          where);
     if (f != NULL)
-        f->resend = is_transport_damage(code) || ems_code_exit(code) == 1;
+        f->resend = is_transport_damage(code) || ems_code_exit(code) == 1 ||
+                    code == EMS_PART_UNFINISHED;
     /* A damaged message without an early witness: its end is no sign of which part was hit. */
     if (f != NULL && code == EMS_PGP_MODIFIED && set != NULL && set->split &&
         (part == NULL || part == &set->parts[set->count - 1])) {
         free(f->part);
         f->part = NULL;
+        ems_findings_reword(findings, findings->count - 1, EMS_SEVERITY_ERROR, no_witness, "%s",
+                            failure->text);
         f->offset = EMS_NOWHERE;
+        f->resend = true;
     }
     /* A bad export inside an intact message: the artifact is to be made again, no part of it. */
     if (f != NULL && f->resend && !is_transport_damage(code) && a->encrypted) {

@@ -22,7 +22,7 @@ static int peek_next(struct ems_source *src, struct ems_span *span, struct ems_e
     struct peek_source *p = (struct peek_source *)src;
     int rc = ems_reader_lend(&p->reader, SIZE_MAX, span, err);
 
-    src->origin = rc == EMS_OK ? span->origin : src->below->origin;
+    src->origin = ems_reader_origin(&p->reader); /* behind what is lent */
     return rc;
 }
 

@@ -44,7 +44,7 @@ static bool compare(struct ems_manifest_entry *e, const char *artifact, uint64_t
     if (e->size != EMS_NOWHERE && e->size != size) {
         to_resend(ems_findings_add(findings, EMS_MANIFEST_SIZE, EMS_SEVERITY_ERROR, artifact,
                                    e->name, size < e->size ? size : e->size, NULL,
-                                   "%s has %llu bytes, the manifest says %llu", e->name,
+                                   "%s has %llu bytes, the manifest says %llu (proven)", e->name,
                                    (unsigned long long)size, (unsigned long long)e->size));
         return false;
     }
@@ -52,7 +52,7 @@ static bool compare(struct ems_manifest_entry *e, const char *artifact, uint64_t
         !ems_equal_ct(sha256->bytes, e->sha256.bytes, EMS_SHA256_SIZE)) {
         to_resend(ems_findings_add(
             findings, EMS_MANIFEST_DIGEST, EMS_SEVERITY_ERROR, artifact, e->name, EMS_NOWHERE, NULL,
-            "%s is damaged: its SHA-256 is not the one in the manifest", e->name));
+            "%s is damaged: its SHA-256 is not the one in the manifest (proven)", e->name));
         return false;
     }
     e->state = EMS_MANIFEST_GOOD;
@@ -277,7 +277,7 @@ static size_t report_missing(struct ems_manifest *m, const char *artifact,
         e->state = EMS_MANIFEST_BAD; /* said once */
         to_resend(ems_findings_add(findings, EMS_MANIFEST_MISSING, EMS_SEVERITY_ERROR,
                                    is_part ? owner : e->name, e->name, EMS_NOWHERE, NULL,
-                                   "%s is in the manifest, but not here", e->name));
+                                   "%s is in the manifest, but not here (proven)", e->name));
     }
     return missing;
 }

@@ -131,8 +131,8 @@ static bool begins_well(const struct ems_part_file *f)
     return f->looks != EMS_LOOKS_UNKNOWN && ems_part_is_plausible(f);
 }
 
-/* First bytes are read where they can tell something: of the first part, of files of another size
- * than most, and of small ones, until a thousand of them were in order. */
+/* First bytes are read where they can tell something: of the first and the last part, of files of
+ * another size than most, and of small ones, until a thousand of them were in order. */
 static void look_at_files(struct ems_part_build *b)
 {
     struct ems_part_reader reader = EMS_PART_READER_INIT;
@@ -141,7 +141,7 @@ static void look_at_files(struct ems_part_build *b)
 
     for (size_t i = 0; i < b->count; i++) {
         struct ems_part_file *f = &b->files[i];
-        bool odd = f->rank == lowest || f->size != usual;
+        bool odd = f->rank == lowest || f->rank == b->last || f->size != usual;
 
         if (!odd && (f->size > LOOK_ALWAYS || in_order >= LOOK_ENOUGH))
             continue;
@@ -229,6 +229,12 @@ static int add_tail(struct ems_part_build *b, struct ems_error *err)
     return ems_part_add_missing(set, next, until, err);
 }
 
+/* Then it is no last part, whatever it is called. */
+static bool begins_message(const struct ems_part *part)
+{
+    return part->looks == EMS_LOOKS_OPENPGP || part->looks == EMS_LOOKS_GZIP;
+}
+
 /* A fixed width has an end, and BSD's and BusyBox's split stop there, as GNU's with -a. */
 static void find_end_of_names(struct ems_part_build *b)
 {
@@ -237,7 +243,7 @@ static void find_end_of_names(struct ems_part_build *b)
     char suffix[EMS_SUFFIX_MAX];
 
     if (set->widening || set->form != EMS_NAME_PART || last->status != EMS_PART_IS_OK ||
-        last->size != set->part_size || last->rank != b->last ||
+        last->size != set->part_size || last->rank != b->last || begins_message(last) ||
         ems_suffix_text(set->alphabet, false, set->width, last->rank + 1, suffix))
         return;
     b->out_of_names = set->expected == 0 || set->expected > set->size;

@@ -41,12 +41,27 @@ static void fault(struct ems_part_build *b, int code, const struct ems_part *par
         f->resend = true;
 }
 
+/* split --numeric-suffixes=1: nothing shows it where the first part is lost or no data. */
+static bool may_begin_at_one(const struct ems_part_build *b)
+{
+    const struct ems_part_set *set = b->set;
+
+    return set->form == EMS_NAME_PART && set->alphabet != EMS_PART_LETTERS && b->count > 0 &&
+           !(b->files[0].rank == 1 && ems_part_is_plausible(&b->files[0]));
+}
+
 static void report_missing(struct ems_part_build *b, const struct ems_part *part, bool behind)
 {
     const struct ems_part_set *set = b->set;
     char text[600];
 
-    if (!behind)
+    if (!behind && part->rank == 0 && may_begin_at_one(b))
+        snprintf(
+            text, sizeof text,
+            "%s is missing (suspected: the numbering may also begin at 1, which only an intact "
+            "first part tells)",
+            part->name);
+    else if (!behind)
         snprintf(text, sizeof text, "%s is missing (proven: parts behind it are here)", part->name);
     else if (set->expected > 0)
         snprintf(text, sizeof text, "%s is missing (proven: the message states %llu bytes)",

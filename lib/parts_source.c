@@ -26,6 +26,13 @@ struct parts_source {
     const struct ems_part_watch *watch; /* the set's, or NULL */
 };
 
+/* A failure at the end of a part is this part's, though the next byte would be the next one's. */
+static void blame(const struct ems_part *part, struct ems_error *err)
+{
+    if (err != NULL && part->size > 0)
+        err->origin = part->offset + part->size - 1;
+}
+
 /* Is this still the file that the resolver looked at? */
 static int check_unchanged(const struct ems_part *part, int fd, struct ems_error *err)
 {
@@ -72,6 +79,8 @@ static int close_part(struct parts_source *p, struct ems_error *err)
     if (rc == EMS_OK && p->in_part != part->size)
         rc = ems_fail(err, EMS_PART_UNFINISHED, "%s gave %llu bytes instead of %llu", part->name,
                       (unsigned long long)p->in_part, (unsigned long long)part->size);
+    if (rc != EMS_OK)
+        blame(part, err);
     if (rc == EMS_OK && watch != NULL)
         rc = watch->end(watch->context, p->index, err);
     p->is_open = false;

@@ -298,6 +298,7 @@ int ems_sql_rows_feed(struct ems_sql_rows *r, const uint8_t *data, size_t size,
     size_t used = 0;
     int rc = EMS_OK;
 
+    fed->used = 0;
     if (r->row_bytes > r->row_max)
         return fail(r, EMS_SQL_MALFORMED, "the row is longer than a server takes", err);
     while (rc == EMS_OK && used < size) {
@@ -306,10 +307,10 @@ int ems_sql_rows_feed(struct ems_sql_rows *r, const uint8_t *data, size_t size,
         if (used < size)
             rc = walk(r, data, size, &used, err);
     }
+    fed->used = used;
     if (rc != EMS_OK && rc != EMS_END)
         return rc;
     r->row_bytes = rows == r->rows ? r->row_bytes + used : 0;
-    fed->used = used;
     fed->lead = held && size > 0 && data[0] != '.';
     fed->data = used - marker_bytes(r, used);
     return rc;

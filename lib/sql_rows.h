@@ -50,7 +50,8 @@ struct ems_sql_rows {
 };
 
 /* What a span was: `lead`, if set, is one backslash held back from the span before, to be passed on
- * first; then the first `data` bytes of the span; `used` bytes are consumed. */
+ * first; then the first `data` bytes of the span; `used` bytes are consumed. After an error only `used`
+ * means something: about where it was. */
 struct ems_sql_rows_fed {
     bool lead;
     size_t data, used;

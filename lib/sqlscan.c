@@ -33,6 +33,8 @@ struct ems_sqlscan {
     struct ems_source *below;
     struct ems_reader reader;
     struct ems_span span; /* what is left of it */
+    size_t lent;          /* bytes that it had when it was lent */
+    uint64_t lent_end;    /* origin of the byte behind it, as far as below knows */
     bool ended;           /* below has ended */
     enum phase phase;
     struct ems_sql_lex lex;
@@ -108,10 +110,29 @@ static int fill(struct ems_sqlscan *scan, struct ems_error *err)
         return EMS_END;
     rc = ems_reader_lend(&scan->reader, SIZE_MAX, &scan->span, err);
     scan->ended = rc == EMS_END;
+    scan->lent = scan->span.size;
+    scan->lent_end = scan->below->origin;
     return rc;
 }
 
-/* The span keeps its origin, that is where its first byte came from: close enough for a finding. */
+/*
+ * Where byte `ahead` of what is left of the span came from. A span keeps the origin of its first byte,
+ * and a decoded one may stand for many more bytes than fit between two parts: in between, the origin
+ * is taken to grow evenly.
+ */
+static uint64_t origin_of(const struct ems_sqlscan *scan, size_t ahead)
+{
+    uint64_t first = scan->span.origin, done = scan->lent - scan->span.size + ahead;
+
+    if (scan->span.data == NULL)
+        return ems_reader_origin(&scan->reader);
+    if (first == EMS_NOWHERE || scan->lent_end == EMS_NOWHERE || scan->lent_end <= first ||
+        scan->lent == 0)
+        return first;
+    return first + (uint64_t)((double)(scan->lent_end - first) * (double)done / (double)scan->lent);
+}
+
+/* The span keeps its origin. */
 static void use(struct ems_sqlscan *scan, size_t size)
 {
     scan->span.data += size;
@@ -427,8 +448,10 @@ static int rows(struct ems_sqlscan *scan, struct ems_sql_event *event, bool *len
         return EMS_OK;
     }
     rc = ems_sql_rows_feed(&scan->rows, scan->span.data, scan->span.size, &fed, err);
-    if (rc != EMS_OK && rc != EMS_END)
+    if (rc != EMS_OK && rc != EMS_END) {
+        scan->error.origin = origin_of(scan, fed.used);
         return rc;
+    }
     if (rc == EMS_END)
         scan->phase = ROWS_END;
     scan->rows_span = scan->span;
@@ -550,8 +573,8 @@ int ems_sqlscan_next(struct ems_sqlscan *scan, struct ems_sql_event *event, stru
         scan->verdict = rc;
         if (rc != EMS_END && scan->error.stage == NULL) {
             scan->error.stage = "sql";
-            scan->error.origin =
-                scan->span.data != NULL ? scan->span.origin : ems_reader_origin(&scan->reader);
+            if (scan->error.origin == EMS_NOWHERE)
+                scan->error.origin = origin_of(scan, 0);
         }
     }
     if (scan->verdict != EMS_END && err != NULL && err->code == EMS_OK)

@@ -17,7 +17,8 @@ CREATE TABLE public.users (
 );
 
 CREATE TABLE public.events (
-    event_id text
+    event_id text,
+    sender text
 );
 
 CREATE TABLE public.schema_version (
@@ -28,9 +29,10 @@ COPY public.users (name) FROM stdin;
 @alice:example.org
 \.
 
-COPY public.events (event_id) FROM stdin;
+COPY public.events (event_id, sender) FROM stdin;
 SQL
-perl -e 'srand 5; print map({ ("a".."z","A".."Z",0..9)[rand 62] } 1..60), "\n" for 1..3000' >>dump.sql
+perl -e 'sub any { join "", map { ("a".."z","A".."Z",0..9)[rand 62] } 1..29 }
+    srand 5; print any(), "\t", any(), "\n" for 1..3000' >>dump.sql
 printf '\\.\n\nCOPY public.schema_version (version) FROM stdin;\n94\n\\.\n\n--\n-- PostgreSQL database dump complete\n--\n\n' >>dump.sql
 echo 'correct horse' >pass
 gzip -9 <dump.sql >w.gz
@@ -89,6 +91,17 @@ says 'split -a 3'
 # decryption names the suspect; a re-sent part in a second directory mends it
 cp -r up hurt && flip "hurt/$x.part-ac" 777
 check 'a bit flipped' 1 ems-check --json -p pass hurt
+json finding/code pgp-modified
+mkdir holed && cp up/* holed && dd if=/dev/zero of="holed/$x.part-ac" bs=1000 seek=5 count=2 conv=notrunc status=none
+check 'a hole in a part' 1 ems-check --json -p pass holed
+json finding/part "$x.part-ac"
+says "suspected: the first error is at byte [0-9]+ of $x.part-ac"
+json summary/resend "$x.part-ac"
+dd if=/dev/zero of="holed/$last" bs=1 seek=$(($(stat -c %s "up/$last") - 30)) count=10 conv=notrunc status=none
+cp "up/$x.part-ac" holed
+check 'a hole in the last bytes' 1 ems-check --json -p pass holed
+says 'Nothing says which part it is'
+json summary/resend "$x"
 mkdir again && cp "up/$x.part-ac" again
 check 'and sent again' 0 ems-check --json -p pass hurt again
 json finding/code part-conflict
@@ -101,6 +114,19 @@ check 'the second copy is the cut one' 0 ems-check --json -p pass hurt again
 json finding/code part-duplicate
 check 'the second copy alone' 3 ems-check --json -p pass again
 json summary/resend "$x.part-aa $x.part-ab"
+
+# a file that is written to while it is read is still arriving; a large one, so that it meets it
+mkdir late && truncate -s 600M late/customer_media_export.tar.gz
+perl -e 'for (my $t = 1e9;; $t++) { utime $t, $t, $ARGV[0] }' late/customer_media_export.tar.gz &
+writer=$!
+until [ "$(stat -c %Y late/customer_media_export.tar.gz)" -lt 1600000000 ]; do :; done
+check 'changed while it was read' 3 ems-join --json -o /dev/null late
+kill $writer
+wait $writer 2>/dev/null
+json finding/code part-unfinished
+json finding/part customer_media_export.tar.gz
+json summary/resend customer_media_export.tar.gz
+rm -r late
 
 # copies that differ: what proves right is used, wherever it lies
 rm -rf first second
