@@ -22,13 +22,19 @@ struct restore {
     struct ems_sqlscan *scan;
     const struct ems_restore_options *options;
     struct ems_restore_result *result;
+    struct ems_staging *staging;
     PGconn *conn;
 
-    /* With workers: each table in a transaction of its own, keys and indexes by them. */
+    /* With a plan: each table in a transaction of its own, keys and indexes by workers. Without:
+     * everything in order in one transaction. */
     struct ems_plan *plan;
-    struct ems_workers *workers; /* NULL: everything in order in one transaction */
-    bool post_data;              /* all rows are in, and all tables with the workers */
-    bool waited;                 /* and they are done */
+    struct ems_workers *workers;
+    bool post_data; /* all rows are in, and all tables with the workers */
+    bool waited;    /* and they are done */
+
+    /* There was no first pass: what comes behind the rows is gathered, and done at the end. */
+    bool gathering;
+    struct ems_plan own;
 
     struct ems_sender send;
     struct ems_copy copy;
@@ -85,14 +91,17 @@ static int end_table(struct restore *r, const char *table, struct ems_error *err
 
     if (rc == EMS_OK && planned == NULL)
         rc = ems_fail(err, EMS_PART_UNFINISHED, "the dump is not what it was in the first pass");
-    return rc == EMS_OK ? ems_workers_add(r->workers, planned, r->copy.bytes, err) : rc;
+    if (rc == EMS_OK)
+        planned->bytes = r->copy.bytes;
+    return rc == EMS_OK && !r->gathering ? ems_workers_add(r->workers, planned, planned->bytes, err)
+                                         : rc;
 }
 
 static int begin_block(struct restore *r, const struct ems_sql_statement *s, struct ems_error *err)
 {
     int rc = ems_sender_drain(&r->send, err);
 
-    if (rc == EMS_OK && r->workers != NULL)
+    if (rc == EMS_OK && r->plan != NULL)
         rc = begin_table(r, s->table, err);
     return rc == EMS_OK ? ems_copy_begin(&r->copy, s->text, s->table, s->line, NULL, 0, err) : rc;
 }
@@ -115,25 +124,53 @@ static int end_block(struct restore *r, const struct ems_sql_event *ev, struct e
                         "line %llu: the dump holds %llu rows of %s, but the server took %llu",
                         (unsigned long long)ev->line, (unsigned long long)ev->rows, r->copy.table,
                         (unsigned long long)r->copy.rows);
-    return r->workers != NULL ? end_table(r, ev->statement->table, err) : EMS_OK;
+    return r->plan != NULL ? end_table(r, ev->statement->table, err) : EMS_OK;
 }
 
 /* ---- the whole ---- */
 
-static int open_session(struct restore *r, struct ems_staging *staging, struct ems_error *err)
+static int start_workers(struct restore *r, struct ems_error *err)
+{
+    r->workers = ems_workers_start(r->staging, r->plan, r->options->jobs, NULL, NULL, err);
+    return r->workers != NULL ? EMS_OK : err->code;
+}
+
+static int open_session(struct restore *r, struct ems_error *err)
 {
     struct ems_plan *plan = r->options->plan;
-    int rc = ems_session_open(staging, &r->conn, err);
+    int rc = ems_session_open(r->staging, &r->conn, err);
 
     r->copy.conn = r->send.conn = r->conn;
     r->copy.rows_done = r->send.rows_done = r->options->rows_done;
     if (rc != EMS_OK)
         return rc;
-    if (plan == NULL || plan->unusable || r->options->jobs < 2)
+    if (r->options->jobs < 2 || (plan != NULL && plan->unusable))
         return ems_pq_run(r->conn, "begin", err, "BEGIN");
+    if (plan == NULL) {
+        r->gathering = r->own.keep_after = true;
+        r->plan = &r->own;
+        return EMS_OK;
+    }
     r->plan = plan;
-    r->workers = ems_workers_start(staging, plan, r->options->jobs, NULL, NULL, err);
-    return r->workers != NULL ? EMS_OK : err->code;
+    return start_workers(r, err);
+}
+
+/* While gathering: the plan grows with the dump. A dump without schemas, which shows in its first
+ * lines, goes in order. */
+static int observe(struct restore *r, const struct ems_sql_event *ev, struct ems_error *err)
+{
+    int rc = ems_plan_observe(&r->own, ev, err);
+
+    if (rc != EMS_OK || !r->own.unusable)
+        return rc;
+    if (r->result->tables > 0)
+        return ems_fail(err, EMS_SQL_REFUSED,
+                        "line %llu: so many statements that they cannot be kept until the end",
+                        (unsigned long long)ev->line);
+    r->gathering = false;
+    r->plan = NULL;
+    rc = ems_sender_drain(&r->send, err);
+    return rc != EMS_OK ? rc : ems_pq_run(r->conn, "begin", err, "BEGIN");
 }
 
 /* ---- keys and indexes by the workers ---- */
@@ -145,7 +182,7 @@ static int begin_post_data(struct restore *r, struct ems_error *err)
 
     for (size_t i = 0; i < r->plan->table_count && rc == EMS_OK; i++)
         if (!r->plan->tables[i].begun)
-            rc = ems_workers_add(r->workers, &r->plan->tables[i], 0, err);
+            rc = ems_workers_add(r->workers, &r->plan->tables[i], r->plan->tables[i].bytes, err);
     r->post_data = true;
     return rc;
 }
@@ -175,7 +212,7 @@ static int wait_for_workers(struct restore *r, struct ems_error *err)
 /* A key or index in the dump: a worker makes it, or has made it already. */
 static int meet_planned(struct restore *r, const struct ems_sql_statement *s, struct ems_error *err)
 {
-    int rc = r->post_data ? EMS_OK : begin_post_data(r, err);
+    int rc = r->post_data || r->gathering ? EMS_OK : begin_post_data(r, err);
 
     if (rc == EMS_OK)
         rc = ems_plan_meet(r->plan, s, err);
@@ -190,8 +227,10 @@ static int act_on_statement(struct restore *r, const struct ems_sql_statement *s
         return follow_setting(r, s, err);
     if (s->action != EMS_SQL_SEND)
         return EMS_OK;
-    if (r->workers != NULL && (s->shape == EMS_SQL_ADD_KEY || s->shape == EMS_SQL_CREATE_INDEX ||
-                               s->shape == EMS_SQL_ADD_FOREIGN_KEY))
+    if (r->gathering && ems_plan_comes_after(s->shape))
+        return EMS_OK;
+    if (r->plan != NULL && (s->shape == EMS_SQL_ADD_KEY || s->shape == EMS_SQL_CREATE_INDEX ||
+                            s->shape == EMS_SQL_ADD_FOREIGN_KEY))
         return meet_planned(r, s, err);
     if (r->post_data && wait_for_workers(r, err) != EMS_OK)
         return err->code;
@@ -219,6 +258,8 @@ static int act(struct restore *r, const struct ems_sql_event *ev, struct ems_err
 
     if (r->options->watch != NULL)
         rc = r->options->watch(r->options->watch_context, ev, err);
+    if (rc == EMS_OK && r->gathering)
+        rc = observe(r, ev, err);
     if (rc != EMS_OK)
         return rc;
     switch (ev->kind) {
@@ -250,8 +291,12 @@ static int settle(struct restore *r, struct ems_error *err)
     PGresult *answer;
     int rc = ems_sender_drain(&r->send, err);
 
+    if (rc == EMS_OK && r->gathering)
+        rc = start_workers(r, err);
     if (rc == EMS_OK)
         rc = wait_for_workers(r, err);
+    if (rc == EMS_OK && r->gathering)
+        rc = ems_sender_send_all(&r->send, r->own.after, r->own.after_count, err);
     if (rc == EMS_OK && r->plan != NULL && r->plan->seen != r->plan->count)
         rc = ems_fail(err, EMS_PART_UNFINISHED, "the dump is not what it was in the first pass");
     r->result->rows += r->send.rows;
@@ -262,7 +307,7 @@ static int settle(struct restore *r, struct ems_error *err)
     if (rc == EMS_OK && r->result->statements != facts->sent)
         rc = ems_fail(err, EMS_INTERNAL, "restore: %llu of %llu statements were sent",
                       (unsigned long long)r->result->statements, (unsigned long long)facts->sent);
-    if (rc != EMS_OK || r->workers != NULL)
+    if (rc != EMS_OK || r->plan != NULL)
         return rc;
     /* Deferred constraints are checked here. A transaction that failed answers ROLLBACK, and that
      * is not an error to libpq. */
@@ -281,7 +326,7 @@ int ems_restore_run(struct ems_sqlscan *scan, struct ems_staging *staging,
                     struct ems_error *err)
 {
     static const struct ems_restore_options defaults = {0};
-    struct restore r = {.scan = scan, .options = options, .result = result};
+    struct restore r = {.scan = scan, .options = options, .result = result, .staging = staging};
     struct ems_error failure = {0};
     struct ems_sql_event ev;
     int rc;
@@ -289,7 +334,7 @@ int ems_restore_run(struct ems_sqlscan *scan, struct ems_staging *staging,
     if (options == NULL)
         r.options = &defaults;
     *result = (struct ems_restore_result){0};
-    rc = open_session(&r, staging, &failure);
+    rc = open_session(&r, &failure);
     while (rc == EMS_OK && (rc = ems_sqlscan_next(scan, &ev, &failure)) == EMS_OK) {
         rc = act(&r, &ev, &failure);
         if (rc != EMS_OK && failure.stage == NULL)
@@ -305,6 +350,7 @@ int ems_restore_run(struct ems_sqlscan *scan, struct ems_staging *staging,
     ems_workers_free(r.workers);
     PQfinish(r.conn);
     ems_copy_release(&r.copy);
+    ems_plan_release(&r.own);
     if (rc != EMS_OK && err != NULL && err->code == EMS_OK)
         *err = failure;
     return rc;

@@ -27,8 +27,8 @@ struct ems_restore_options {
     /* Called about ten times a second while keys and indexes are waited for, with watch_context;
      * may be NULL. A code other than EMS_OK ends the restore. */
     int (*tick)(void *context, struct ems_error *);
-    struct ems_plan *plan;       /* of the first pass; NULL: one connection, everything in order */
-    unsigned jobs;               /* connections for keys and indexes; below 2 as without a plan */
+    struct ems_plan *plan; /* of the first pass; NULL: there was none */
+    unsigned jobs;         /* connections for keys and indexes; below 2: one, everything in order */
     _Atomic uint64_t *rows_done; /* may be NULL; for progress */
     _Atomic uint64_t *bytes_in;  /* ems_load_run: bytes of the upload, about; may be NULL */
     /* ems_load_run, to be resumed if it is killed: of the dump (server_journal.h); NULL: no
@@ -43,9 +43,10 @@ struct ems_restore_result {
 };
 
 /*
- * Run the scanner to EMS_END into the unfinished database of `staging`: without a plan in one
- * transaction, committed only after EMS_END; with one, table by table, each table's keys and
- * indexes on other connections as soon as its rows are in. The caller drops the database on any
+ * Run the scanner to EMS_END into the unfinished database of `staging`: on one connection in one
+ * transaction, committed only after EMS_END; or with several table by table, each table's keys and
+ * indexes on other connections as soon as its rows are in, if a plan tells what they are, or else
+ * after the end. The caller drops the database on any
  * failure. EMS_OK; EMS_RESTORE_FAILED if the server refuses something (the text holds the dump's
  * line, the table and the server's own message), EMS_SERVER_ERROR if it cannot be reached any more,
  * or the scanner's error.

@@ -199,18 +199,6 @@ static int load_unit(void *context, PGconn *conn, const struct ems_plan_unit *un
 
 /* ---- the whole ---- */
 
-static int send_all(struct ems_sender *send, const struct ems_plan_statement *list, size_t count,
-                    struct ems_error *err)
-{
-    int rc = EMS_OK;
-
-    for (size_t i = 0; i < count && rc == EMS_OK; i++)
-        rc = ems_sender_send(send, list[i].text, list[i].size, list[i].line,
-                             list[i].shape == EMS_SQL_ADD_CHECK ? EMS_SENT_SLOW : EMS_SENT_PLAIN,
-                             err);
-    return rc == EMS_OK ? ems_sender_drain(send, err) : rc;
-}
-
 static int tick(void *context, struct ems_error *err)
 {
     const struct load *l = context;
@@ -254,7 +242,7 @@ static int prepare(struct load *l, struct ems_staging *staging, struct ems_sende
 
     if (l->options->resumed)
         return ems_journal_read(send->conn, l->options->plan, &l->after_done, err);
-    rc = send_all(send, l->plan->before, l->plan->before_count, err);
+    rc = ems_sender_send_all(send, l->plan->before, l->plan->before_count, err);
     if (rc == EMS_OK && l->options->identity != NULL)
         rc = ems_journal_create(send->conn, err);
     if (rc == EMS_OK && l->options->identity != NULL)
@@ -271,7 +259,7 @@ static int conclude(struct load *l, struct ems_sender *send, struct ems_error *e
         return EMS_OK;
     rc = ems_pq_run(send->conn, "begin", err, "BEGIN");
     if (rc == EMS_OK)
-        rc = send_all(send, l->plan->after, l->plan->after_count, err);
+        rc = ems_sender_send_all(send, l->plan->after, l->plan->after_count, err);
     if (rc == EMS_OK && l->options->identity != NULL)
         rc = ems_journal_record(send->conn, EMS_JOURNAL_AFTER, 0, 0, err);
     return rc == EMS_OK ? ems_pq_run(send->conn, "commit the end of the dump", err, "COMMIT") : rc;

@@ -161,6 +161,20 @@ static bool comes_before(enum ems_sql_shape shape)
     }
 }
 
+bool ems_plan_comes_after(enum ems_sql_shape shape)
+{
+    switch (shape) {
+    case EMS_SQL_COPY:
+    case EMS_SQL_INSERT:
+    case EMS_SQL_ADD_KEY:
+    case EMS_SQL_CREATE_INDEX:
+    case EMS_SQL_ADD_FOREIGN_KEY:
+        return false;
+    default:
+        return !comes_before(shape);
+    }
+}
+
 static int add_statement(struct ems_plan *p, const struct ems_sql_statement *s,
                          struct ems_error *err)
 {
@@ -168,7 +182,9 @@ static int add_statement(struct ems_plan *p, const struct ems_sql_statement *s,
     struct ems_plan_statement **list = before ? &p->before : &p->after, *grown;
     size_t *count = before ? &p->before_count : &p->after_count;
 
-    if (p->no_program || p->bookmarks == NULL)
+    if (p->no_program || (p->bookmarks == NULL && !p->keep_after))
+        return EMS_OK;
+    if (p->bookmarks == NULL && !ems_plan_comes_after(s->shape))
         return EMS_OK;
     if (s->shape == EMS_SQL_INSERT || !has_room(p, s->size) || (before && p->block_count > 0)) {
         p->no_program = true;

@@ -33,6 +33,7 @@ struct ems_plan_table {
     char *name;         /* without its schema, unquoted; all are in public */
     size_t first, last; /* items */
     size_t block;       /* its rows, or EMS_PLAN_NONE */
+    uint64_t bytes;     /* of its rows, as far as they were loaded in order */
     bool begun;         /* given to the workers */
 };
 
@@ -86,7 +87,11 @@ struct ems_plan {
     size_t unit_count, unit_capacity;
     uint64_t text_bytes; /* of all statements */
     bool no_program;
+    bool keep_after; /* keep `after` although there are no bookmarks: for one stream */
 };
+
+/* Is this one of the statements in `after`? */
+bool ems_plan_comes_after(enum ems_sql_shape);
 
 /* Give every event of the first pass. EMS_OK or EMS_NO_MEMORY. */
 int ems_plan_observe(struct ems_plan *, const struct ems_sql_event *, struct ems_error *);

@@ -101,3 +101,15 @@ int ems_sender_send(struct ems_sender *s, const char *sql, size_t size, uint64_t
         return ems_sender_drain(s, err);
     return EMS_OK;
 }
+
+int ems_sender_send_all(struct ems_sender *s, const struct ems_plan_statement *list, size_t count,
+                        struct ems_error *err)
+{
+    int rc = EMS_OK;
+
+    for (size_t i = 0; i < count && rc == EMS_OK; i++)
+        rc = ems_sender_send(s, list[i].text, list[i].size, list[i].line,
+                             list[i].shape == EMS_SQL_ADD_CHECK ? EMS_SENT_SLOW : EMS_SENT_PLAIN,
+                             err);
+    return rc == EMS_OK ? ems_sender_drain(s, err) : rc;
+}

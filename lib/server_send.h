@@ -11,7 +11,7 @@
 #ifndef EMS_SERVER_SEND_H
 #define EMS_SERVER_SEND_H
 
-#include "error.h"
+#include "server_plan.h"
 
 #include <libpq-fe.h>
 
@@ -46,6 +46,10 @@ struct ems_sender {
  * the connection is of no further use. */
 int ems_sender_send(struct ems_sender *, const char *sql, size_t size, uint64_t line,
                     enum ems_sent_sort, struct ems_error *);
+
+/* All of these, to the last answer. */
+int ems_sender_send_all(struct ems_sender *, const struct ems_plan_statement *, size_t count,
+                        struct ems_error *);
 
 /* Wait for all answers; the connection is idle afterwards. */
 int ems_sender_drain(struct ems_sender *, struct ems_error *);

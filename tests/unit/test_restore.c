@@ -59,14 +59,17 @@ static int restore(struct ems_staging *st, const char *dump, size_t size, struct
 static void fails(const char *dump, int code, const char *text)
 {
     struct ems_staging *st = pg_open_shared();
-    struct run run = {.chunk = 100};
 
-    ASSERT_CODE(restore(st, dump, strlen(dump), &run), code);
-    if (strstr(run.err.text, text) == NULL)
-        printf("\n    \"%s\" is not in \"%s\"", text, run.err.text);
-    CU_ASSERT_PTR_NOT_NULL(strstr(run.err.text, text));
-    ems_staging_abandon(st);
-    pg_assert_nothing_left(ems_staging_admin(st));
+    for (unsigned jobs = 1; jobs < 4; jobs += 2) {
+        struct run run = {.chunk = 100, .options = {.jobs = jobs}};
+
+        ASSERT_CODE(restore(st, dump, strlen(dump), &run), code);
+        if (strstr(run.err.text, text) == NULL)
+            printf("\n    \"%s\" is not in \"%s\"", text, run.err.text);
+        CU_ASSERT_PTR_NOT_NULL(strstr(run.err.text, text));
+        ems_staging_abandon(st);
+        pg_assert_nothing_left(ems_staging_admin(st));
+    }
 }
 
 /* ---- what works ---- */
@@ -121,8 +124,9 @@ static void test_good_dump(void)
     if (!pg_available("good dump"))
         return;
     st = pg_open_shared();
-    for (size_t i = 0; i < CHUNKS; i++) {
-        struct run run = {.chunk = chunks[i], .options = {.rows_done = &rows_done}};
+    for (size_t i = 0; i < 2 * CHUNKS; i++) { /* on one connection, on several */
+        struct run run = {.chunk = chunks[i % CHUNKS],
+                          .options = {.rows_done = &rows_done, .jobs = i < CHUNKS ? 1 : 3}};
 
         rows_done = 0;
         ASSERT_CODE(restore(st, good, sizeof good - 1, &run), EMS_OK);
@@ -132,7 +136,7 @@ static void test_good_dump(void)
         CU_ASSERT_EQUAL(rows_done, 6);
         CU_ASSERT_EQUAL(run.result.tables, 2);
         CU_ASSERT_EQUAL(run.result.statements, 9); /* without the settings */
-        if (i + 1 < CHUNKS)
+        if (i + 1 < 2 * CHUNKS)
             ems_staging_abandon(st);
     }
     ASSERT_CODE(ems_staging_publish(st, NULL), EMS_OK);
@@ -161,15 +165,18 @@ static void test_names_without_schema(void)
         "SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n\n"
         "SET search_path = public, pg_catalog;\n\n"
         "CREATE TABLE users (\n    name text\n);\n\nCOPY users (name) FROM stdin;\nx\n" END FOOT;
-    struct run run = {.chunk = 0};
     struct ems_staging *st;
 
     if (!pg_available("names without schema"))
         return;
     st = pg_open_shared();
-    ASSERT_CODE(restore(st, dump, sizeof dump - 1, &run), EMS_OK);
-    CU_ASSERT_EQUAL(run.result.rows, 1);
-    ems_staging_abandon(st);
+    for (unsigned jobs = 1; jobs < 3; jobs++) {
+        struct run run = {.chunk = 0, .options = {.jobs = jobs}};
+
+        ASSERT_CODE(restore(st, dump, sizeof dump - 1, &run), EMS_OK);
+        CU_ASSERT_EQUAL(run.result.rows, 1);
+        ems_staging_abandon(st);
+    }
 }
 
 /* ---- what the server refuses ---- */
@@ -200,9 +207,9 @@ static void test_refused_statements(void)
                      "ALTER TABLE ONLY public.rooms\n    ADD CONSTRAINT rooms_pkey PRIMARY KEY "
                      "(room_id);\n\n" FOOT,
           EMS_RESTORE_FAILED, "could not create unique index \"rooms_pkey\"");
-    fails(HEAD USERS "CREATE INDEX i ON public.users USING gin (name);\n\n"
-                     "CREATE INDEX j ON public.users USING btree (name);\n\n" FOOT,
-          EMS_RESTORE_FAILED, "line 19: CREATE INDEX i ON public.users USING gin (name)");
+    fails(HEAD USERS COPY_USERS "a\t0\n" END "CREATE INDEX i ON public.users USING gin (name);\n\n"
+                                "CREATE INDEX j ON public.users USING btree (name);\n\n" FOOT,
+          EMS_RESTORE_FAILED, "line 24: CREATE INDEX i ON public.users USING gin (name)");
 }
 
 /* The scanner's own verdicts come out unchanged. */
