@@ -175,6 +175,27 @@ if gpg --batch --list-packets --pinentry-mode loopback --passphrase-fd 9 c.gpg 9
     bad 'no integrity' 1 pgp-no-integrity ems-decrypt -p pass -o plain c.gpg
 fi
 
+# while it runs: no core file, nobody looks on, nothing secret in its arguments or environment
+mkfifo waiting
+as=()
+[ "$(id -u)" = 0 ] && chmod 644 pass && as=(setpriv --reuid=65534 --clear-groups)
+"${as[@]}" "$build/ems-decrypt" -p pass -o /dev/null - <waiting >out.txt 2>err.txt &
+pid=$!
+exec 8>waiting
+head -c 5000 "$x" >&8 # it has begun: the passphrase has been read
+for _ in $(seq 50); do
+    grep -q 'ems-decrypt' /proc/$pid/cmdline 2>/dev/null &&
+        [ "$(stat -c %u /proc/$pid/maps 2>/dev/null)" = 0 ] && break
+    sleep 0.1
+done
+grep -qE '^Max core file size +0 +0 ' /proc/$pid/limits && ok || no 'core files are on'
+# A process that may not be dumped belongs to root in /proc, and cannot be traced.
+[ "$(stat -c %u /proc/$pid/maps)" = 0 ] && ok || no 'the process may be dumped'
+grep -qaF 'correct horse' /proc/$pid/cmdline && no 'passphrase in the arguments' || ok
+grep -qaF 'correct horse' /proc/$pid/environ 2>/dev/null && no 'passphrase in the environment' || ok
+exec 8>&-
+wait $pid
+
 # surroundings
 check 'wrong option' 2 ems-decrypt --passphrase secret up
 says 'help' err.txt
