@@ -53,9 +53,30 @@ static bool seems_message(const char *json, size_t size)
            memmem(json, size, types[1], strlen(types[1])) != NULL;
 }
 
+/* The text as the database has it; NULL when out of memory. The scanner has checked the escapes. */
+static char *unescape(const char *text, size_t size, enum ems_event_text form, size_t *out_size)
+{
+    static const char from[] = "bfnrtv", to[] = "\b\f\n\r\t\v";
+    bool backslashes = form == EMS_EVENT_COPY || form == EMS_EVENT_ESTRING;
+    char *out = malloc(size + 1);
+    size_t n = 0;
+
+    for (size_t i = 0; out != NULL && i < size; i++) {
+        const char *found = NULL;
+
+        if (form != EMS_EVENT_PLAIN && form != EMS_EVENT_COPY && text[i] == '\'' && i + 1 < size)
+            i++;
+        else if (backslashes && text[i] == '\\' && i + 1 < size)
+            found = strchr(from, text[++i]);
+        out[n++] = found != NULL && *found != '\0' ? to[found - from] : text[i];
+    }
+    *out_size = n;
+    return out;
+}
+
 /* Insert by time, newest first; the oldest falls out. */
 static int keep(struct ems_event_list *list, uint64_t ts, const char *json, size_t size,
-                struct ems_error *err)
+                enum ems_event_text form, struct ems_error *err)
 {
     size_t at = list->count;
     char *copy;
@@ -64,18 +85,20 @@ static int keep(struct ems_event_list *list, uint64_t ts, const char *json, size
         at--;
     if (at == EMS_EVENT_SAMPLES)
         return EMS_OK;
-    for (size_t i = 0; i < list->count; i++) /* the tail is looked at again */
-        if (list->items[i].ts == ts && list->items[i].size == size &&
-            memcmp(list->items[i].json, json, size) == 0)
-            return EMS_OK;
-    copy = malloc(size);
+    copy = unescape(json, size, form, &size);
     if (copy == NULL)
         return ems_fail_memory(err);
-    memcpy(copy, json, size);
+    for (size_t i = 0; i < list->count; i++) { /* the tail is looked at again */
+        if (list->items[i].ts == ts && list->items[i].size == size &&
+            memcmp(list->items[i].json, copy, size) == 0) {
+            free(copy);
+            return EMS_OK;
+        }
+    }
     if (list->count == EMS_EVENT_SAMPLES)
         free(list->items[--list->count].json);
     memmove(&list->items[at + 1], &list->items[at], (list->count - at) * sizeof list->items[0]);
-    list->items[at] = (struct ems_event_sample){ts, copy, size};
+    list->items[at] = (struct ems_event_sample){.ts = ts, .json = copy, .size = size};
     list->count++;
     return EMS_OK;
 }
@@ -85,12 +108,52 @@ static bool is_too_old(const struct ems_event_list *list, uint64_t ts)
     return list->count == EMS_EVENT_SAMPLES && ts < list->items[list->count - 1].ts;
 }
 
+int ems_event_samples_add(struct ems_event_samples *s, const char *json, size_t size,
+                          enum ems_event_text form, struct ems_error *err)
+{
+    uint64_t ts = guess_time(json, size);
+
+    if (s->server[0] == '\0' || size > EMS_EVENT_SAMPLE_MAX || ts == 0 ||
+        (is_too_old(&s->messages, ts) && is_too_old(&s->others, ts)) || !seems_own(s, json, size))
+        return EMS_OK;
+    return keep(seems_message(json, size) ? &s->messages : &s->others, ts, json, size, form, err);
+}
+
+/* May it be of this room? JSON writes what is not ASCII in several ways: then it may. */
+static bool names_room(const struct ems_event_sample *sample, const char *room, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)room[i] >= 0x80)
+            return true;
+    return memmem(sample->json, sample->size, room, size) != NULL;
+}
+
+static void note_room(struct ems_event_list *list, const char *room, size_t room_size,
+                      const char *version, size_t size)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        struct ems_event_sample *sample = &list->items[i];
+
+        if (size < sizeof sample->room_version && names_room(sample, room, room_size) &&
+            ems_event_sample_is_in_room(sample, room, room_size)) {
+            memcpy(sample->room_version, version, size);
+            sample->room_version[size] = '\0';
+        }
+    }
+}
+
+void ems_event_samples_room(struct ems_event_samples *s, const char *room, size_t room_size,
+                            const char *version, size_t size)
+{
+    note_room(&s->messages, room, room_size, version, size);
+    note_room(&s->others, room, room_size, version, size);
+}
+
 /* A whole row, without its line end. */
 static int see_row(struct ems_event_samples *s, const char *row, size_t size, struct ems_error *err)
 {
     const char *value = row, *tab;
     size_t length;
-    uint64_t ts;
 
     for (unsigned c = 0; c < s->column; c++) {
         tab = memchr(value, '\t', size - (size_t)(value - row));
@@ -102,11 +165,7 @@ static int see_row(struct ems_event_samples *s, const char *row, size_t size, st
     tab = memchr(value, '\t', length);
     if (tab != NULL)
         length = (size_t)(tab - value);
-    ts = guess_time(value, length);
-    if (ts == 0 || (is_too_old(&s->messages, ts) && is_too_old(&s->others, ts)) ||
-        !seems_own(s, value, length))
-        return EMS_OK;
-    return keep(seems_message(value, length) ? &s->messages : &s->others, ts, value, length, err);
+    return ems_event_samples_add(s, value, length, EMS_EVENT_COPY, err);
 }
 
 void ems_event_samples_begin(struct ems_event_samples *s, unsigned column)

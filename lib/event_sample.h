@@ -8,11 +8,9 @@
  * JSON was parsed at the end (ems_event_signature_read). Half of the places are for messages, whose
  * signatures can be verified (below).
  *
- * An event's signature (Matrix server-server API, "Signing Events") is over the canonical JSON of
- * the event, redacted, without `unsigned` and `signatures`. What redaction leaves depends on the
- * room version for some types and some old top-level keys; events for which it does are not used
- * for verification, only their key ids are (room versions 1 to 12; synapse/events/utils.py,
- * prune_event_dict).
+ * What exactly is signed depends on the version of the event's room (event_redact.h), which the
+ * table rooms says; it comes behind event_json. Without it only messages and the like can be
+ * verified, of which redaction leaves the same in every version.
  */
 #ifndef EMS_EVENT_SAMPLE_H
 #define EMS_EVENT_SAMPLE_H
@@ -26,8 +24,9 @@
 
 struct ems_event_sample {
     uint64_t ts; /* origin_server_ts as it seems, in milliseconds */
-    char *json;  /* of the event, as in COPY data: still escaped */
+    char *json;  /* of the event */
     size_t size;
+    char room_version[16]; /* "" if not known */
 };
 
 /* Start with {0}. */
@@ -45,6 +44,21 @@ struct ems_event_samples {
     struct ems_buf row;       /* the row being put together */
     struct ems_buf tail;      /* the last bytes of the block */
 };
+
+/* How a text was written where it comes from. */
+enum ems_event_text {
+    EMS_EVENT_PLAIN,   /* as it is */
+    EMS_EVENT_COPY,    /* with the escapes of COPY */
+    EMS_EVENT_STRING,  /* the inside of '...' */
+    EMS_EVENT_ESTRING, /* the inside of E'...' */
+};
+
+/* An event's JSON, where events come one by one (INSERT, SQLite). EMS_OK or EMS_NO_MEMORY. */
+int ems_event_samples_add(struct ems_event_samples *, const char *json, size_t size,
+                          enum ems_event_text, struct ems_error *);
+/* The version of a room; may come for every room there is, after the events. */
+void ems_event_samples_room(struct ems_event_samples *, const char *room, size_t room_size,
+                            const char *version, size_t size);
 
 /* A COPY block of event_json begins; column: that of json, from 0. */
 void ems_event_samples_begin(struct ems_event_samples *, unsigned column);
@@ -66,7 +80,8 @@ struct ems_event_signature {
         bool has_bytes; /* they are 64 bytes in base64 */
     } items[EMS_EVENT_SIGNATURES];
     size_t count;
-    struct ems_buf message; /* what is signed; size 0: it depends on the room version */
+    struct ems_buf message; /* what is signed; size 0: it depends on a room version that is
+                               not known */
 };
 
 /*
@@ -75,5 +90,8 @@ struct ems_event_signature {
  */
 bool ems_event_signature_read(const struct ems_event_sample *, const char *server,
                               struct ems_event_signature *);
+
+/* Is it an event of this room? */
+bool ems_event_sample_is_in_room(const struct ems_event_sample *, const char *room, size_t size);
 
 #endif

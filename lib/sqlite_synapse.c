@@ -2,9 +2,11 @@
 #include "sqlite_synapse.h"
 
 #include "bytes.h"
+#include "event_sample.h"
 #include "synapse_state.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct reader {
@@ -96,6 +98,41 @@ static int see_total(struct reader *r, sqlite3_stmt *row)
     return EMS_OK;
 }
 
+static int see_event(struct reader *r, sqlite3_stmt *row)
+{
+    const char *json = text(row, 0);
+
+    return ems_event_samples_add(r->s->events, json, strlen(json), EMS_EVENT_PLAIN, r->err);
+}
+
+static int see_room(struct reader *r, sqlite3_stmt *row)
+{
+    ems_event_samples_room(r->s->events, text(row, 0), strlen(text(row, 0)), text(row, 1),
+                           strlen(text(row, 1)));
+    return EMS_OK;
+}
+
+/* Events of the server's own users that vouch for its key (event_sample.h). */
+static void read_events(struct reader *r)
+{
+    static const char newest[] =
+        "SELECT j.json FROM events e JOIN event_json j ON j.event_id = e.event_id"
+        " WHERE e.sender LIKE '@%:%' AND substr(e.sender, instr(e.sender, ':') + 1) ="
+        " (SELECT substr(name, instr(name, ':') + 1) FROM users WHERE name LIKE '@%:%'"
+        " GROUP BY 1 ORDER BY count(*) DESC LIMIT 1)"
+        " ORDER BY e.stream_ordering DESC LIMIT 50";
+
+    r->s->events = calloc(1, sizeof *r->s->events);
+    if (r->s->events == NULL) {
+        ems_fail_memory(r->err);
+        r->failed = SQLITE_NOMEM;
+        return;
+    }
+    memcpy(r->s->events->server, r->s->server_name, sizeof r->s->events->server);
+    each(r, newest, see_event);
+    each(r, "SELECT room_id, room_version FROM rooms WHERE room_version IS NOT NULL", see_room);
+}
+
 int ems_sqlite_read_synapse(sqlite3 *db, struct ems_synapse *s, struct ems_error *err)
 {
     /* Tables behind the full text search belong to SQLite. */
@@ -132,6 +169,8 @@ int ems_sqlite_read_synapse(sqlite3 *db, struct ems_synapse *s, struct ems_error
         if (each(&r, sql, see_total) && t == EMS_TOTAL_EVENT_JSON)
             s->state->has_totals = true;
     }
+    if (r.failed == SQLITE_OK)
+        read_events(&r);
     s->state->has_state_groups = true; /* only PostgreSQL's can be split */
     s->state->sqlite = true;
     return r.failed;

@@ -107,7 +107,8 @@ static int on_insert(struct ems_synapse *s, const struct ems_synapse_columns *wa
                 v.text = ++at;
                 while (*at != '\0' && (*at != '\'' || at[1] == '\''))
                     at += (*at == '\'' || (escapes && *at == '\\')) && at[1] != '\0' ? 2 : 1;
-                v = (struct ems_synapse_value){.text = v.text, .size = (size_t)(at - v.text)};
+                v = (struct ems_synapse_value){
+                    .text = v.text, .size = (size_t)(at - v.text), .escapes = escapes};
                 at += strcspn(at, ",)");
             } else {
                 v = (struct ems_synapse_value){.text = at, .size = strcspn(at, ",) \n\t")};
@@ -252,6 +253,7 @@ static int on_statement(struct ems_synapse *s, const struct ems_sql_statement *s
                                    &s->row->wanted);
         if (s->events->server[0] != '\0' && ems_synapse_columns_own(&s->row->wanted))
             s->row->wanted.count = 0; /* known already */
+        ems_synapse_columns_drop_texts(&s->row->wanted);
         for (unsigned c = 0; c < statement->columns && strcmp(table, "event_json") == 0; c++) {
             if (strcmp(statement->column_names[c], "json") == 0) {
                 s->row->events = true;

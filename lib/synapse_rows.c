@@ -30,6 +30,9 @@ enum field {
     EVENT,   /* ids of events */
     CONTENT, /* and of event_json */
     OWN,     /* a user of this server, in tables that come before its events */
+    ROOM,
+    ROOM_VERSION,
+    EVENT_TEXT,
     HIGHEST,
     MEDIA, /* and so on, in the order of media_rows.h */
     FIELDS = MEDIA + EMS_MEDIA_COLUMNS,
@@ -55,6 +58,9 @@ static const struct {
     {"access_tokens", "user_id", OWN},
     {"account_data", "user_id", OWN},
     {"devices", "user_id", OWN},
+    {"rooms", "room_id", ROOM},
+    {"rooms", "room_version", ROOM_VERSION},
+    {"event_json", "json", EVENT_TEXT},
 };
 
 /* ---- which columns ---- */
@@ -92,6 +98,16 @@ void ems_synapse_columns_choose(const char *table, const char *const *columns, s
                     strcmp(columns[c], ems_synapse_sequences[i].sources[k].column) == 0)
                     want(w, c, HIGHEST, i, k);
     }
+}
+
+void ems_synapse_columns_drop_texts(struct ems_synapse_columns *w)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < w->count; i++)
+        if (w->items[i].field != EVENT_TEXT)
+            w->items[kept++] = w->items[i];
+    w->count = kept;
 }
 
 bool ems_synapse_columns_own(const struct ems_synapse_columns *w)
@@ -210,6 +226,15 @@ static int see_media(struct ems_synapse *s, const struct ems_synapse_value *v,
     return ems_media_rows_add(s->media, values, err);
 }
 
+static int see_event(struct ems_synapse *s, const struct ems_synapse_value *json,
+                     struct ems_error *err)
+{
+    if (json->null)
+        return EMS_OK;
+    return ems_event_samples_add(s->events, json->text, json->size,
+                                 json->escapes ? EMS_EVENT_ESTRING : EMS_EVENT_STRING, err);
+}
+
 /* One row: its values in the order of `wanted`. */
 int ems_synapse_see_values(struct ems_synapse *s, const struct ems_synapse_columns *wanted,
                            const struct ems_synapse_value *values, struct ems_error *err)
@@ -228,8 +253,11 @@ int ems_synapse_see_values(struct ems_synapse *s, const struct ems_synapse_colum
     }
     if (seen[EVENT] || seen[CONTENT]) {
         see_id(s, seen[CONTENT], &by_field[seen[CONTENT] ? CONTENT : EVENT]);
-        return EMS_OK;
+        return seen[EVENT_TEXT] ? see_event(s, &by_field[EVENT_TEXT], err) : EMS_OK;
     }
+    if (seen[ROOM] && seen[ROOM_VERSION] && !by_field[ROOM_VERSION].null)
+        ems_event_samples_room(s->events, by_field[ROOM].text, by_field[ROOM].size,
+                               by_field[ROOM_VERSION].text, by_field[ROOM_VERSION].size);
     if (seen[USER_NAME])
         see_user(s, by_field);
     if (seen[VERSION])

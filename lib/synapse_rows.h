@@ -41,6 +41,7 @@ struct ems_synapse_value {
     const char *text;
     size_t size;
     bool null;
+    bool escapes; /* it stood in E'...'; INSERT only */
 };
 
 /* Which of a table's columns are looked at; count 0: none. */
@@ -48,6 +49,10 @@ void ems_synapse_columns_choose(const char *table, const char *const *columns, s
                                 struct ems_synapse_columns *);
 /* Is it looked at only for the name of our own server? */
 bool ems_synapse_columns_own(const struct ems_synapse_columns *);
+
+/* The texts of events come as INSERTs one by one; out of COPY data they are sampled
+ * (event_sample.h), so that column is not looked at. */
+void ems_synapse_columns_drop_texts(struct ems_synapse_columns *);
 
 /* A row's values, in the order of `wanted`. EMS_OK or EMS_NO_MEMORY. */
 int ems_synapse_see_values(struct ems_synapse *, const struct ems_synapse_columns *wanted,

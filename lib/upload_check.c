@@ -237,12 +237,13 @@ static void check_media(struct upload *u)
 static void check_keys(struct upload *u, const char *server)
 {
     static const struct ems_signing_keys none;
+    const struct ems_artifact *database = u->dump != NULL ? u->dump : u->sqlite;
     bool any = false;
 
-    if (u->dump == NULL || server == NULL)
+    if (database == NULL || server == NULL)
         return;
     if (u->config.signing_keys.count > 0) { /* a file would not be read */
-        ems_upload_check_key(&u->dump->synapse, server, &u->config.signing_keys,
+        ems_upload_check_key(&database->synapse, server, &u->config.signing_keys,
                              u->config.values[EMS_SETTING_SIGNING_KEY].file, u->options->whole,
                              u->findings);
         return;
@@ -252,11 +253,11 @@ static void check_keys(struct upload *u, const char *server)
 
         any |= a->kind == EMS_KIND_SIGNING_KEY;
         if (a->signing_keys != NULL)
-            ems_upload_check_key(&u->dump->synapse, server, a->signing_keys, a->name,
+            ems_upload_check_key(&database->synapse, server, a->signing_keys, a->name,
                                  u->options->whole, u->findings);
     }
     if (!any)
-        ems_upload_check_key(&u->dump->synapse, server, &none, NULL, u->options->whole,
+        ems_upload_check_key(&database->synapse, server, &none, NULL, u->options->whole,
                              u->findings);
 }
 

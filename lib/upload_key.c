@@ -107,7 +107,7 @@ void ems_upload_check_key(const struct ems_synapse *synapse, const char *server,
         compare(&w, keys, name, findings);
     else if (keys->count > 0)
         ems_findings_add(findings, EMS_KEY_MISMATCH, EMS_SEVERITY_NOTE, name, NULL, EMS_NOWHERE, "",
-                         "no event of %s was found in the dump to compare the signing key with",
+                         "no event of %s was found in the database to compare the signing key with",
                          server);
     else if (whole && w.events > 0)
         ems_findings_add(

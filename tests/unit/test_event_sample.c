@@ -198,6 +198,57 @@ static void test_verdicts(void)
     }
 }
 
+/* With the room's version known, events of every type are verified. */
+static void test_room_versions(void)
+{
+    struct ems_findings findings = {0};
+    struct ems_synapse synapse;
+    struct ems_buf rows = {0};
+
+    add_row(&rows, "example.org", "m.room.member", 1, "ed25519:a_1");
+    pick(&rows, SIZE_MAX / 2, &synapse);
+    ems_event_samples_room(synapse.events, "!other:x", 8, "9", 1);
+    ems_event_samples_room(synapse.events, "!r:x", 4, "9", 1);
+    CU_ASSERT_STRING_EQUAL(synapse.events->others.items[0].room_version, "");
+    ems_event_samples_room(synapse.events, "!r\xc3\xa9:x", 6, "a-version-that-is-far-too-long", 30);
+    CU_ASSERT_STRING_EQUAL(synapse.events->others.items[0].room_version, "");
+    ems_event_samples_room(synapse.events, "!r\xc3\xa9:x", 6, "10", 2);
+    CU_ASSERT_STRING_EQUAL(synapse.events->others.items[0].room_version, "10");
+    ems_upload_check_key(&synapse, "example.org", &keys, "k", true, &findings);
+    CU_ASSERT(findings.count == 1 &&
+              strstr(findings.items[0].message, "1 signatures of ed25519:a_1 verified") != NULL);
+    ems_synapse_release(&synapse);
+    ems_findings_release(&findings);
+    ems_buf_release(&rows);
+}
+
+/* The same event in each of the ways in which a database gives it. */
+static void test_texts(void)
+{
+    static const struct {
+        enum ems_event_text form;
+        const char *text;
+    } forms[] = {
+        {EMS_EVENT_PLAIN, "{\"sender\":\"@a:b.c\",\"origin_server_ts\":5,\"x\":\"'\\n\\\\\"}"},
+        {EMS_EVENT_COPY, "{\"sender\":\"@a:b.c\",\"origin_server_ts\":5,\"x\":\"'\\\\n\\\\\\\\\"}"},
+        {EMS_EVENT_STRING, "{\"sender\":\"@a:b.c\",\"origin_server_ts\":5,\"x\":\"''\\n\\\\\"}"},
+        {EMS_EVENT_ESTRING,
+         "{\"sender\":\"@a:b.c\",\"origin_server_ts\":5,\"x\":\"''\\\\n\\\\\\\\\"}"},
+    };
+
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        struct ems_event_samples s = {.server = "b.c"};
+
+        ASSERT_CODE(
+            ems_event_samples_add(&s, forms[i].text, strlen(forms[i].text), forms[i].form, NULL),
+            EMS_OK);
+        CU_ASSERT_EQUAL_FATAL(s.others.count, 1);
+        CU_ASSERT_EQUAL(s.others.items[0].size, strlen(forms[0].text));
+        CU_ASSERT(memcmp(s.others.items[0].json, forms[0].text, strlen(forms[0].text)) == 0);
+        ems_event_samples_release(&s);
+    }
+}
+
 static void test_nothing_to_compare(void)
 {
     static const struct ems_signing_keys none;
@@ -242,7 +293,8 @@ static void test_nonsense(void)
     };
 
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        struct ems_event_sample sample = {1, strdup(texts[i]), strlen(texts[i])};
+        struct ems_event_sample sample = {
+            .ts = 1, .json = strdup(texts[i]), .size = strlen(texts[i])};
         struct ems_event_signature event;
 
         CU_ASSERT(!ems_event_signature_read(&sample, "example.org", &event));
@@ -257,6 +309,8 @@ int main(void)
         {"the newest of ours are picked", test_picking},
         {"long rows are passed over", test_long_rows_are_passed_over},
         {"what signatures say about the key", test_verdicts},
+        {"room versions", test_room_versions},
+        {"events from COPY, INSERT and SQLite", test_texts},
         {"nothing to compare with", test_nothing_to_compare},
         {"what is no event", test_nonsense},
     };
