@@ -38,6 +38,7 @@ struct restore {
 
     struct ems_sender send;
     struct ems_copy copy;
+    bool rows_begun; /* the time limits are those of the rows and what follows them */
 };
 
 /* ---- statements ---- */
@@ -97,10 +98,24 @@ static int end_table(struct restore *r, const char *table, struct ems_error *err
                                          : rc;
 }
 
+/* A schema is made at once; rows and indexes may take hours. */
+static int begin_rows(struct restore *r, struct ems_error *err)
+{
+    int rc;
+
+    if (r->rows_begun)
+        return EMS_OK;
+    r->rows_begun = true;
+    rc = ems_sender_drain(&r->send, err);
+    return rc == EMS_OK ? ems_session_phase(r->conn, EMS_SESSION_TABLES, err) : rc;
+}
+
 static int begin_block(struct restore *r, const struct ems_sql_statement *s, struct ems_error *err)
 {
-    int rc = ems_sender_drain(&r->send, err);
+    int rc = begin_rows(r, err);
 
+    if (rc == EMS_OK)
+        rc = ems_sender_drain(&r->send, err);
     if (rc == EMS_OK && r->plan != NULL)
         rc = begin_table(r, s->table, err);
     return rc == EMS_OK ? ems_copy_begin(&r->copy, s->text, s->table, s->line, NULL, 0, err) : rc;
@@ -142,6 +157,8 @@ static int open_session(struct restore *r, struct ems_error *err)
 
     r->copy.conn = r->send.conn = r->conn;
     r->copy.rows_done = r->send.rows_done = r->options->rows_done;
+    if (rc == EMS_OK)
+        rc = ems_session_phase(r->conn, EMS_SESSION_SCHEMA, err);
     if (rc != EMS_OK)
         return rc;
     if (r->options->jobs < 2 || (plan != NULL && plan->unusable))
@@ -223,6 +240,8 @@ static int meet_planned(struct restore *r, const struct ems_sql_statement *s, st
 static int act_on_statement(struct restore *r, const struct ems_sql_statement *s,
                             struct ems_error *err)
 {
+    int rc;
+
     if (s->action == EMS_SQL_SWALLOW)
         return follow_setting(r, s, err);
     if (s->action != EMS_SQL_SEND)
@@ -241,7 +260,10 @@ static int act_on_statement(struct restore *r, const struct ems_sql_statement *s
         r->result->tables++;
         return ems_sender_send(&r->send, s->text, s->size, s->line, EMS_SENT_PLAIN, err);
     case EMS_SQL_INSERT:
-        return ems_sender_send(&r->send, s->text, s->size, s->line, EMS_SENT_ROWS, err);
+        rc = begin_rows(r, err);
+        return rc == EMS_OK
+                   ? ems_sender_send(&r->send, s->text, s->size, s->line, EMS_SENT_ROWS, err)
+                   : rc;
     case EMS_SQL_ADD_KEY:
     case EMS_SQL_CREATE_INDEX:
     case EMS_SQL_ADD_CHECK:
