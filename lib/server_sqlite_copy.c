@@ -239,21 +239,22 @@ static int begin_command(struct work *w, struct ems_error *err)
 }
 
 /* Blocks while the server is busy: libpq keeps what the socket does not take, and would keep all of
- * a database. */
+ * a database. In slices, for it makes room for a whole message; a long row may be cut anywhere. */
 static int flush(struct work *w, struct ems_error *err)
 {
     struct ems_buf *piece = &w->copy->piece;
-    int sent = 1;
+    const char *data = (const char *)piece->data;
 
-    /* libpq's lengths are int; a row of EMS_SQLITE_ROW bytes takes at most twice that. */
-    if (piece->size > 0)
-        sent = PQputCopyData(w->copy->conn, (const char *)piece->data, (int)piece->size);
+    for (size_t at = 0, n; at < piece->size; at += n) {
+        n = piece->size - at < PIECE_BYTES ? piece->size - at : PIECE_BYTES;
+        if (PQputCopyData(w->copy->conn, data + at, (int)n) != 1)
+            return ems_pq_refused(w->copy->conn, NULL, err, "table %s", w->table->name);
+    }
     w->command_bytes += piece->size;
     if (w->copy->bytes_done != NULL)
         *w->copy->bytes_done += piece->size;
     piece->size = 0;
-    return sent == 1 ? EMS_OK
-                     : ems_pq_refused(w->copy->conn, NULL, err, "table %s", w->table->name);
+    return EMS_OK;
 }
 
 /* The server's word on how many rows it has taken: never what we believe to have sent. */

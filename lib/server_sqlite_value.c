@@ -137,12 +137,15 @@ static enum ems_sqlite_verdict put_boolean(sqlite3_stmt *row, int column, struct
 static const char escapes[256] = {['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n',
                                   ['\r'] = 'r',  ['\t'] = 't', ['\v'] = 'v'};
 
-/* At most two bytes for each. */
+/* Counted before they are put, so that a long value takes no more memory than it must. */
 static int put_escaped(const uint8_t *text, size_t size, struct ems_buf *out, struct ems_error *err)
 {
-    size_t used;
-    int rc = ems_buf_reserve(out, 2 * size, err);
+    size_t used, more = 0;
+    int rc;
 
+    for (size_t i = 0; i < size; i++)
+        more += escapes[text[i]] != 0;
+    rc = ems_buf_reserve(out, size + more, err);
     if (rc != EMS_OK)
         return rc;
     used = out->size;

@@ -23,8 +23,8 @@
  */
 int ems_sqlite_open(const char *path, bool private_copy, sqlite3 **db);
 
-/* No request to Synapse holds more than 200 events of 64 KiB (its max_request_body_size), so no
- * honest row comes near this, and a hostile one does not fill our memory. */
-#define EMS_SQLITE_ROW (32 * 1024 * 1024)
+/* A request to Synapse holds at most 200 events of 64 KiB (its max_request_body_size), 12.5 MiB, so
+ * no honest row is longer than this, and a hostile one does not fill our memory. */
+#define EMS_SQLITE_ROW (13 * 1024 * 1024)
 
 #endif

@@ -148,6 +148,7 @@ changed "UPDATE users SET shadow_banned = 'false', approved = 'true', locked = 1
     "CREATE TABLE email_status_account_validity (user_id TEXT); INSERT INTO email_status_account_validity VALUES ('x'), ('y');" \
     "INSERT INTO user_directory_search VALUES ('@a:b', 'words');" \
     "INSERT INTO background_updates VALUES ('some_index', '{}', NULL, 0);" \
+    "CREATE TABLE \"it's a \"\"name\"\"\" (a PRIMARY KEY, b) WITHOUT ROWID; INSERT INTO \"it's a \"\"name\"\"\" VALUES (1, 2);" \
     "CREATE TRIGGER t AFTER INSERT ON users BEGIN DELETE FROM users; END;" \
     "CREATE VIEW v AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT * FROM n;"
 gone=$(sqlite3 changed.db "SELECT seq FROM sqlite_sequence WHERE name = 'sliding_sync_connection_positions'")
@@ -207,6 +208,7 @@ says 'table pushers: column lang is not in the database and gets its default'
 refused 'another schema version' 'the database has schema version 93 \(Synapse 1.143-1.150\), the schema of original.sql has 94 \(Synapse 1.151' "UPDATE schema_version SET version = 93;"
 says_not 'to be sent again'
 refused 'another release' '1 changes that the database has not, and the database 1 .* such as 94/03_reactivate_users.sql' "UPDATE applied_schema_deltas SET file = '94/99_new.sql' WHERE version = 94;"
+refused 'a row too large' 'table event_json: the row after 8 others is too large .restore-failed' "UPDATE event_json SET json = printf('%.*c', 14000000, 'x') WHERE rowid = 9;"
 refused 'a view for a table' 'no such table: users|no homeserver|table users' "ALTER TABLE users RENAME TO u; CREATE VIEW users AS SELECT * FROM u;"
 sqlite3 else.db 'CREATE TABLE t (a); INSERT INTO t VALUES (1)'
 db=bad check 'not a homeserver' 1 restore else.db
