@@ -111,6 +111,7 @@ struct ems_check_options {
     const struct ems_media_rows *media_rows;
     uint64_t max_media_bytes; /* that the target of a media export accepts; 0: any */
     const char *temporary;    /* directory for a database that must be unpacked; NULL: /tmp */
+    bool thorough;            /* compare an SQLite database's indexes with its tables, big or not */
     bool keep_database;       /* it will be restored: leave it in artifact->database */
     /* Sees every event of a dump; may be NULL. A code other than EMS_OK ends the check with it. */
     int (*watch)(void *context, const struct ems_sql_event *, struct ems_error *);

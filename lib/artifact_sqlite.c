@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define COPY_SIZE 65536u
+#define SMALL     (UINT64_C(64) << 20) /* integrity_check takes about a second for this */
 
 static bool ends(const char *text, const char *suffix)
 {
@@ -51,8 +52,11 @@ static int check_copy(struct ems_artifact *a, struct ems_sqlite_spool **spool,
                       const struct ems_check_options *o, const char *artifact,
                       struct ems_findings *findings, struct ems_facts *facts, struct ems_error *err)
 {
-    struct ems_sqlite_options options = {
-        .private_copy = true, .tick = o->tick, .tick_context = o->tick_context};
+    struct ems_sqlite_options options = {.private_copy = true,
+                                         .thorough = o->thorough,
+                                         .thorough_below = SMALL,
+                                         .tick = o->tick,
+                                         .tick_context = o->tick_context};
 
     int rc;
 
@@ -257,7 +261,10 @@ int ems_artifact_check_sqlite(struct ems_artifact *a, struct ems_chain *chain,
                               struct ems_error *err)
 {
     const char *path = plain_path(a, chain);
-    struct ems_sqlite_options options = {.tick = o->tick, .tick_context = o->tick_context};
+    struct ems_sqlite_options options = {.thorough = o->thorough,
+                                         .thorough_below = SMALL,
+                                         .tick = o->tick,
+                                         .tick_context = o->tick_context};
     struct ems_sqlite_spool *spool = NULL;
     size_t first = findings->count;
     int rc = EMS_OK;

@@ -38,7 +38,7 @@ struct check {
     struct ems_error *err;
     uint32_t page_size;
     uint64_t pages, file_size;
-    bool wal_mode, has_wal;
+    bool wal_mode, has_wal, thorough;
     uint64_t steps, budget;
     sqlite3 *db;
     bool broken; /* an error was found: no need to look further */
@@ -204,8 +204,7 @@ static int open_database(struct check *c)
 /* A row for each problem, or one that says "ok". */
 static int check_integrity(struct check *c)
 {
-    const char *sql =
-        c->options->thorough ? "PRAGMA integrity_check(10)" : "PRAGMA quick_check(10)";
+    const char *sql = c->thorough ? "PRAGMA integrity_check(10)" : "PRAGMA quick_check(10)";
     char first[200] = "", message[300];
     sqlite3_stmt *statement = NULL;
     unsigned problems = 0;
@@ -328,6 +327,8 @@ static int read_facts(struct check *c)
         rc = ems_facts_number(f, "pages", c->pages, c->err);
     if (rc == EMS_OK)
         rc = ems_facts_text(f, "journal", c->wal_mode ? "wal" : "delete", c->err);
+    if (rc == EMS_OK)
+        rc = ems_facts_text(f, "check", c->thorough ? "integrity_check" : "quick_check", c->err);
     if (rc == EMS_OK && vacuum != 0) /* synapse_port_db would refuse it */
         rc = ems_facts_text(f, "auto_vacuum", vacuum == 1 ? "full" : "incremental", c->err);
     if (rc == EMS_OK && s->server_name[0] != '\0')
@@ -384,6 +385,7 @@ int ems_sqlite_check(const char *path, const char *artifact,
 
     if (rc != EMS_OK || c.broken)
         return rc;
+    c.thorough = options->thorough || c.file_size < options->thorough_below;
     c.budget = STEPS + STEPS_PER_PAGE * c.pages;
     rc = open_database(&c);
     if (rc == EMS_OK && !c.broken)

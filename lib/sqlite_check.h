@@ -40,9 +40,10 @@ const char *ems_sqlite_spool_path(const struct ems_sqlite_spool *); /* of the da
 void ems_sqlite_spool_free(struct ems_sqlite_spool *);              /* NULL allowed */
 
 struct ems_sqlite_options {
-    bool thorough;     /* integrity_check: indexes are compared with their tables too */
-    bool private_copy; /* the file is in a spool: SQLite may write beside it */
-    ems_tick_fn *tick; /* may be NULL */
+    bool thorough;           /* integrity_check: indexes are compared with their tables too */
+    uint64_t thorough_below; /* the same for a file of fewer bytes than this */
+    bool private_copy;       /* the file is in a spool: SQLite may write beside it */
+    ems_tick_fn *tick;       /* may be NULL */
     void *tick_context;
 };
 

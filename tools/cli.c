@@ -35,6 +35,7 @@ enum {
     OPT_KEEP_FAILED,
     OPT_SERVER_NAME,
     OPT_MAX_MEDIA,
+    OPT_THOROUGH,
     OPT_RECIPIENT_KEY,
     OPT_BLOCKS,
     OPT_NO_INNER,
@@ -124,6 +125,9 @@ static const struct {
     {{"server-name", required_argument, NULL, OPT_SERVER_NAME},
      CLI_NAME,
      "    --server-name=NAME      Matrix server name that everything must agree with"},
+    {{"thorough", no_argument, NULL, OPT_THOROUGH},
+     CLI_MEDIA,
+     "    --thorough              also check the indexes of a big SQLite database"},
     {{"max-media", required_argument, NULL, OPT_MAX_MEDIA},
      CLI_MEDIA,
      "    --max-media=BYTES       largest media that the target accepts (uploads.maxBytes there)"},
@@ -275,6 +279,9 @@ static int take_option(struct cli *cli, int c, const char *value)
         break;
     case OPT_SERVER_NAME:
         cli->server_name = value;
+        break;
+    case OPT_THOROUGH:
+        cli->thorough = true;
         break;
     case OPT_MAX_MEDIA:
         if (!parse_number(value, 1, LONG_MAX, &number))
@@ -602,6 +609,7 @@ struct ems_check_options cli_check_options(struct cli *cli)
                                       .temporary = getenv("TMPDIR"),
                                       .media_rows = media_rows(cli),
                                       .max_media_bytes = cli->max_media,
+                                      .thorough = cli->thorough,
                                       .bytes_in = &cli->bytes_done,
                                       .tick = cli_tick,
                                       .tick_context = cli};

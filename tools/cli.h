@@ -19,7 +19,7 @@ enum {
     CLI_RECIPIENT = 1 << 4, /* --recipient-key */
     CLI_MANIFEST = 1 << 5,  /* --blocks, --no-inner, --fast, --listing, -j */
     CLI_DIRECTORY = 1 << 6, /* -C, -f */
-    CLI_MEDIA = 1 << 7,     /* --max-media */
+    CLI_MEDIA = 1 << 7,     /* --max-media, --thorough */
 };
 
 struct cli_tool {
@@ -43,6 +43,7 @@ struct cli {
     int passphrase_fd; /* -1: none */
     unsigned jobs;
     uint64_t max_media; /* bytes; 0: any */
+    bool thorough;
     bool keep_failed, resume, verify;
     bool json, allow_no_integrity, force, quiet, verbose, blocks, no_inner, fast, repair_sequences,
         truncate_one_time_keys;

@@ -141,6 +141,8 @@ check 'a database by itself' 0 ems-check --json db/homeserver.db
 json artifact/kind sqlite
 json artifact/verdict verified
 json artifact/layers/0/events 2
+json artifact/layers/0/check integrity_check # it is small
+check 'and if asked for' 0 ems-check --thorough db/homeserver.db
 says_not 'private directory' # it is read where it lies
 tar -zcf homeserver.db.tar.gz db/homeserver.db
 export TMPDIR=$work

@@ -202,6 +202,7 @@ static void test_damage(void)
 static void test_thorough(void)
 {
     struct ems_sqlite_options thorough = {.thorough = true};
+    struct ems_sqlite_options small = {.thorough_below = 1u << 20}, big = {.thorough_below = 100};
     sqlite3 *db = make(SCHEMA);
     struct result r;
 
@@ -216,6 +217,12 @@ static void test_thorough(void)
     release(&r);
     r = check(path, &thorough);
     CU_ASSERT(says(&r, EMS_SQLITE_CORRUPT, EMS_SEVERITY_ERROR, "at least 10 problems"));
+    release(&r);
+    r = check(path, &small);
+    CU_ASSERT(says(&r, EMS_SQLITE_CORRUPT, EMS_SEVERITY_ERROR, "at least 10 problems"));
+    release(&r);
+    r = check(path, &big);
+    CU_ASSERT_EQUAL(r.findings.count, 0);
     release(&r);
 }
 
