@@ -168,6 +168,8 @@ static void forget(struct ems_staging *st)
 /* What create and resume begin with. */
 static int begin(struct ems_staging *st, const char *target, bool replace, struct ems_error *err)
 {
+    int rc;
+
     if (st->created)
         return ems_fail(err, EMS_INTERNAL, "staging: a restore is already under way");
     if (target[0] == '\0' || strlen(target) > EMS_NAME_BYTES)
@@ -175,7 +177,9 @@ static int begin(struct ems_staging *st, const char *target, bool replace, struc
     snprintf(st->target, sizeof st->target, "%s", target);
     st->replace = replace;
     st->resuming = false;
-    return check_target(st, err);
+    /* Takes the name of an earlier restore off the connection: it is not worked on any more. */
+    rc = ems_staging_prepare(st, err);
+    return rc == EMS_OK ? check_target(st, err) : rc;
 }
 
 /* Order: say who we are (ems_staging_prepare), then clean up, then make, so that at no moment
