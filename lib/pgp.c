@@ -83,6 +83,17 @@ static int push(struct message *m, struct ems_source *stream, struct ems_error *
     return EMS_OK;
 }
 
+/*
+ * The kinds of container, and what proves each:
+ *
+ *     9           nothing (EFAIL, CVE-2017-17688): only when the operator says so
+ *     18 version 1    SHA-1 over the plaintext, at its end (pgp_mdc.c)
+ *     18 version 2    a tag for each chunk, and one for the whole (pgp_aead.c)
+ *     20          the same in the form of an older draft
+ *
+ * A session key is bound to no container. So none is ever tried as another kind than it says:
+ * reading a packet 18 as a packet 9 after its MDC has failed is the downgrade of 2002 and 2015.
+ */
 static int open_container(struct message *m, const struct ems_pgp_header *h, struct ems_error *err)
 {
     struct ems_reader *reader = &m->levels[0].reader;
@@ -151,6 +162,8 @@ static int refuse_outside(const struct message *m, const struct ems_pgp_header *
     }
 }
 
+/* Marker and padding (5.8, 5.14), and tags of 40 and above, which are not critical (4.3). Below
+ * that an unknown tag is refused: it may be what the message is about. */
 static bool is_ignored(unsigned tag)
 {
     return tag == EMS_PGP_TAG_MARKER || tag == EMS_PGP_TAG_PADDING || tag >= 40;
@@ -174,6 +187,9 @@ static int skip_extra(struct message *m, struct ems_reader *reader, const struct
     return rc == EMS_OK ? ems_pgp_body_skip(reader, h, err) : rc;
 }
 
+/* Level 0 is not encrypted: whatever stands there was written by anybody. Only session keys are
+ * taken from it, which prove themselves. gpg 2.2 and 2.5 print a literal packet that follows a
+ * session key and end with status 0; here it is refused. */
 static int before_container(struct message *m, struct ems_error *err)
 {
     struct ems_reader *reader = &m->levels[0].reader;
@@ -247,6 +263,8 @@ static int note_signer(struct message *m, const struct ems_pgp_header *h, struct
     return rc;
 }
 
+/* Levels are limited (RFC 9580, section 13.14; the "quine" of CVE-2013-4402 has no end). Honest
+ * messages have one or none. */
 static int open_compressed(struct message *m, const struct ems_pgp_header *h, struct ems_error *err)
 {
     if (m->level + 1 == LEVELS_MAX)
@@ -291,6 +309,7 @@ static int open_literal(struct message *m, const struct ems_pgp_header *h, struc
     return EMS_OK;
 }
 
+/* What may stand in front of the data inside: nothing that could be a second message. */
 static int before_literal(struct message *m, struct ems_error *err)
 {
     struct ems_reader *reader = &m->levels[m->level].reader;
@@ -393,6 +412,7 @@ static int after_literal(struct message *m, struct ems_error *err)
 
 /* ---- the stage ---- */
 
+/* Every turn consumes a packet or ends a level, so this comes to an end. */
 static int step(struct message *m, struct ems_span *span, struct ems_error *err)
 {
     int rc;
@@ -447,6 +467,8 @@ static int settle(struct message *m, struct ems_error *inner, struct ems_error *
     return rc;
 }
 
+/* A failure inside the container is first held against the container's own verdict; only what means
+ * that we cannot go on (memory, a bug) is returned as it is. */
 static int message_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
 {
     struct message *m = (struct message *)src;

@@ -27,11 +27,15 @@
 
 /* ---- one chunk ---- */
 
+/* Chunks may be as small as 64 octets; lent one by one they would cost a call through all stages
+ * each. */
 static size_t batch_chunks(const struct ems_aead *a)
 {
     return a->chunk + TAG < LENT ? LENT / (a->chunk + TAG) : 1;
 }
 
+/* Packet 20: the counter is XORed into the end of the nonce. Version 2: it is the end of the nonce.
+ * Either way no two chunks have the same, and none can be swapped with another. */
 static size_t make_nonce(const struct ems_aead *a, uint64_t index, uint8_t nonce[16])
 {
     uint8_t counter[8];
@@ -88,6 +92,8 @@ static int open_chunk(struct ems_aead *a, uint64_t index, bool final, uint8_t *d
     return ems_pgp_aead_decrypt(a->handle, a->mode, &text, err);
 }
 
+/* The final tag authenticates no text but the total: without it a message cut behind a whole chunk
+ * would look complete. */
 int ems_aead_check_final(struct ems_aead *a, uint8_t *tag, struct ems_error *err)
 {
     int rc = open_chunk(a, a->index, true, tag, 0, err);
@@ -213,6 +219,8 @@ static int try_key(struct ems_aead *a, bool *fits, struct ems_error *err)
     return rc;
 }
 
+/* The first chunk decides. Trying spoils nothing, see try_key; how much is tried is limited, since
+ * a message may bring 64 session keys and chunks of 128 MiB. */
 int ems_aead_choose_key(struct ems_aead *a, struct ems_error *err)
 {
     struct ems_pgp_session_key *key = gcry_calloc_secure(1, sizeof *key);
@@ -253,6 +261,13 @@ int ems_aead_choose_key(struct ems_aead *a, struct ems_error *err)
 
 /* ---- the header ---- */
 
+/*
+ *     packet 20:    1, cipher, mode, chunk octet, nonce of 15 (OCB) or 16 (EAX) octets
+ *     version 2:    2, cipher, mode, chunk octet, salt of 32 octets
+ *
+ * The cipher is this one, not the one that an old session-key packet may name. RFC 9580 has chunks
+ * of at most 4 MiB; GnuPG 2.3.0 to 2.3.2 made packet 20 with 128 MiB.
+ */
 static int read_header(struct ems_aead *a, struct ems_error *err)
 {
     unsigned octet_max = a->draft ? CHUNK_OCTET_MAX_DRAFT : CHUNK_OCTET_MAX;
@@ -326,6 +341,8 @@ static void carry(struct ems_aead *a)
     }
 }
 
+/* Large batches are lent in pieces: they are proven already, and what is above need not hold them.
+ */
 static int aead_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
 {
     struct ems_aead *a = (struct ems_aead *)src;

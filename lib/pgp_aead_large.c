@@ -32,6 +32,8 @@ static int open_file(struct ems_aead *a, struct ems_error *err)
     return ems_buf_reserve(&a->buffer, EMS_AEAD_LENT, err);
 }
 
+/* The file holds ciphertext only: nothing that is not in the upload too gets onto the disk. Read
+ * and written, not mapped: mapped pages would count as our memory. */
 static int put(struct ems_aead *a, const uint8_t *data, size_t size, struct ems_error *err)
 {
     while (size > 0) {
@@ -125,6 +127,7 @@ static int open_piece(struct ems_aead *a, uint64_t at, uint64_t left, struct ems
     return rc;
 }
 
+/* The same nonce twice is no harm: nothing is encrypted here, and the text is the same one. */
 static int begin(struct ems_aead *a, uint64_t index, bool final, struct ems_error *err)
 {
     struct ems_aead_place place;
@@ -151,6 +154,7 @@ static int prove(struct ems_aead *a, uint64_t index, bool any, uint64_t size, st
     return rc == EMS_OK ? ems_pgp_aead_check(a->handle, a->mode, tag, err) : rc;
 }
 
+/* While keys are tried the file is only read, so nothing has to be undone. */
 int ems_aead_large_try(struct ems_aead *a, struct ems_error *err)
 {
     uint64_t size;
@@ -196,6 +200,9 @@ static int next_chunk(struct ems_aead *a, struct ems_error *err)
     return EMS_OK;
 }
 
+/* Piece by piece out of the file. That what is read back is what was proven rests on the file
+ * having no name and no other user; the final tag and the next chunk's own tag do not depend on it.
+ */
 int ems_aead_large_next(struct ems_aead *a, struct ems_span *span, struct ems_error *err)
 {
     int rc = EMS_OK;

@@ -69,6 +69,8 @@ static bool label_is(const char *label, size_t size, const char *wanted)
     return size == strlen(wanted) && memcmp(label, wanted, size) == 0;
 }
 
+/* "MESSAGE, PART x/y" is of RFC 4880 and earlier; nobody has been seen to write it. A clear-signed
+ * text is the commonest thing that is armoured and not encrypted. */
 static int check_label(const struct armor *a, const char *label, size_t size, struct ems_error *err)
 {
     bool is_key = label_is(label, size, "PRIVATE KEY BLOCK") ||
@@ -264,6 +266,8 @@ static int finish(struct armor *a, struct ems_error *err)
     }
 }
 
+/* Lines are looked at one by one outside the data, and characters inside it: line length, white
+ * space and the line width that a mailer chose do not matter there. */
 static int armor_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
 {
     struct armor *a = (struct armor *)src;

@@ -196,6 +196,11 @@ static void remember(struct cfb *c, const uint8_t *data, size_t size)
     memcpy(c->recent + EMS_CFB_RECENT - n, data + size - n, n);
 }
 
+/*
+ * CFB decryption of a block needs only the block before it as ciphertext, which the handle keeps:
+ * pieces of any size can be given to it, and libgcrypt does many blocks side by side. Full spans
+ * but for the last are what pgp_mdc.c relies on.
+ */
 static int cfb_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
 {
     struct cfb *c = (struct cfb *)src;

@@ -5,6 +5,12 @@
 
 #include <string.h>
 
+/*
+ * Numbers, key and block sizes of section 9.3. 5 and 6 are reserved. IDEA and the ciphers with
+ * blocks of 8 octets are only read: RFC 9580 says that they must not be used any more, old GnuPG
+ * did (CAST5 was the default until 2.0). Whether libgcrypt has one can depend on how it was built
+ * and on FIPS mode, so each is asked for before it is used.
+ */
 static const struct ems_pgp_cipher ciphers[] = {
     {1, GCRY_CIPHER_IDEA, 16, 8, "IDEA"},
     {2, GCRY_CIPHER_3DES, 24, 8, "3DES"},
@@ -39,6 +45,11 @@ const struct ems_pgp_cipher *ems_pgp_cipher_get(unsigned id, struct ems_error *e
     return cipher;
 }
 
+/*
+ * Handles live in secure memory: the key schedule begins with the key itself. DES has a few weak
+ * keys, which libgcrypt refuses; no honest sender makes one (of 2^56), so that is called damage,
+ * and another candidate may still fit.
+ */
 int ems_pgp_cipher_open(gcry_cipher_hd_t *handle, const struct ems_pgp_cipher *cipher, int mode,
                         unsigned flags, const uint8_t *key, struct ems_error *err)
 {
@@ -61,6 +72,8 @@ int ems_pgp_cipher_open(gcry_cipher_hd_t *handle, const struct ems_pgp_cipher *c
 
 /* ---- AEAD ---- */
 
+/* Section 9.6. EAX and OCB are of the drafts that became packet 20; GCM came with RFC 9580. Nonces
+ * have the sizes that the RFC gives them, not those that the modes would allow. */
 static const struct ems_pgp_aead aeads[] = {
     {1, GCRY_CIPHER_MODE_EAX, 16, "eax"},
     {2, GCRY_CIPHER_MODE_OCB, 15, "ocb"},
@@ -80,6 +93,8 @@ static int report(gcry_error_t rc, const struct ems_pgp_aead *aead, struct ems_e
     return rc == 0 ? EMS_OK : ems_fail(err, EMS_INTERNAL, "%s: %s", aead->name, gcry_strerror(rc));
 }
 
+/* The order is libgcrypt's: nonce, associated data, text. A new nonce starts the next text with the
+ * same key schedule, which is the dearer half of opening a handle. */
 static gcry_error_t aead_begin(gcry_cipher_hd_t h, const struct ems_pgp_aead *aead,
                                const struct ems_pgp_aead_text *text)
 {
@@ -117,6 +132,8 @@ int ems_pgp_aead_piece(gcry_cipher_hd_t h, const struct ems_pgp_aead *aead, uint
     return report(rc, aead, err);
 }
 
+/* libgcrypt compares in constant time. That a tag does not fit is an answer, not an error: while
+ * keys are tried it means "not this one", behind a chunk it means damage. */
 int ems_pgp_aead_check(gcry_cipher_hd_t h, const struct ems_pgp_aead *aead, const uint8_t *tag,
                        struct ems_error *err)
 {
@@ -151,6 +168,8 @@ int ems_pgp_aead_encrypt(gcry_cipher_hd_t h, const struct ems_pgp_aead *aead,
 
 /* ---- session keys ---- */
 
+/* CVE-2025-13470: rnp 0.18.0 encrypted to public keys with a session key of zeros. The message can
+ * be read, by anybody; the report says so. */
 void ems_pgp_unlock_done(const struct ems_pgp_unlock *unlock, const struct ems_pgp_cipher *cipher,
                          const struct ems_pgp_session_key *key)
 {

@@ -66,6 +66,7 @@ static bool take_edge(struct compress *c, size_t size)
     return c->edge_size == size;
 }
 
+/* With the decoder that is used: ISA-L's is as much faster than zlib's as its inflate is. */
 static uint32_t adler(uint32_t sum, const uint8_t *data, size_t size)
 {
 #ifdef EMS_HAVE_ISAL
@@ -112,6 +113,10 @@ static int run_zlib(struct compress *c, uint8_t *out, size_t room, size_t *produ
     return EMS_END;
 }
 
+/*
+ * bzip2 hands unused input back, as zlib does. A stream of several members one behind the other, as
+ * the command bzip2 reads it, does not exist in OpenPGP: what follows the first is padding.
+ */
 static int run_bzip2(struct compress *c, uint8_t *out, size_t room, size_t *produced,
                      struct ems_error *err)
 {
@@ -135,6 +140,15 @@ static int run_bzip2(struct compress *c, uint8_t *out, size_t room, size_t *prod
     return ems_fail(err, EMS_PGP_MALFORMED, "the compressed data inside is not valid bzip2");
 }
 
+/*
+ * One step, and what it costs. Progress is demanded of every call that had input: a codec that
+ * neither reads nor writes would be asked for ever (CVE-2014-4617 was a loop of this kind in
+ * GnuPG).
+ *
+ * The ratio is that of the whole message. Deflate grows data 1032 times at most, bzip2 more than a
+ * million times: 785 octets make a GiB. SQL text grows ten to thirty times, so 500 is far from
+ * anything honest, and below 256 MiB in total any ratio is harmless.
+ */
 static int run(struct compress *c, uint8_t *out, size_t room, size_t *produced,
                struct ems_error *err)
 {
@@ -176,6 +190,8 @@ static int fetch(struct compress *c, struct ems_error *err)
     return rc;
 }
 
+/* The algorithm octet (9.4). A level that says "uncompressed" is legal and passes its body as it
+ * is; some senders make one for data that is compressed already. */
 static int start(struct compress *c, struct ems_error *err)
 {
     int rc = fetch(c, err);
@@ -224,6 +240,8 @@ static int pass(struct compress *c, struct ems_span *span, struct ems_error *err
     return rc;
 }
 
+/* Blocks of our pool are filled as far as they go, so that a relay above gets few large spans; the
+ * origin is that of the input which the first octet came from. */
 static int compress_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
 {
     struct compress *c = (struct compress *)src;

@@ -31,6 +31,7 @@ static const struct curve {
     {NULL, 56, 3, {0x2b, 0x65, 0x6f}}, /* X448 (GnuPG version 5 keys) */
 };
 
+/* By OID. Curves that libgcrypt has and OpenPGP does not name are not for us. */
 static const struct curve *find_curve(const struct ems_pgp_key *key)
 {
     for (size_t i = 0; i < sizeof curves / sizeof curves[0]; i++)

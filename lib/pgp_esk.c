@@ -29,6 +29,8 @@ static void note_recipient(struct ems_pgp_facts *facts, const struct ems_pgp_esk
     ems_pgp_key_id_text(id, facts->recipient_ids[facts->recipients++]);
 }
 
+/* 64 packets: messages to a whole company exist, three thousand SKESKs are an attack (sqop and rnp
+ * work for more than 40 s on them). Bodies are not secret. */
 int ems_pgp_esks_add(struct ems_pgp_esks *e, unsigned tag, const uint8_t *body, size_t size,
                      struct ems_error *err)
 {
@@ -184,6 +186,7 @@ static int open_skesk_aead(struct ems_pgp_esks *e, const struct ems_pgp_esk *esk
     return rc == EMS_PGP_MODIFIED ? EMS_PGP_PASSPHRASE : rc;
 }
 
+/* Versions: 4 (RFC 4880, nearly every message), 5 (drafts: GnuPG, rnp), 6 (RFC 9580). */
 static int open_skesk(struct ems_pgp_esks *e, const struct ems_pgp_esk *esk, size_t index,
                       struct ems_pgp_session_key *out, struct ems_error *err)
 {
@@ -280,6 +283,12 @@ static int next_from_keys(struct ems_pgp_esks *e, struct ems_pgp_session_key *ou
     return EMS_END;
 }
 
+/*
+ * Every packet with every passphrase. GnuPG 2.2.40 gives up at the first packet that it does not
+ * understand, and so fails where a later one would have opened the message. Version 4 packets
+ * cannot tell a wrong passphrase from a right one: what they give is a candidate, and the container
+ * decides.
+ */
 static int next_from_passphrases(struct ems_pgp_esks *e, struct ems_pgp_session_key *out,
                                  struct ems_error *err)
 {
@@ -308,6 +317,7 @@ static int next_from_passphrases(struct ems_pgp_esks *e, struct ems_pgp_session_
     return EMS_END;
 }
 
+/* Keys first: they need no question, and what they give is certain. */
 int ems_pgp_esks_next(void *context, struct ems_pgp_session_key *out, struct ems_error *err)
 {
     struct ems_pgp_esks *e = context;
@@ -341,6 +351,12 @@ static int refuse_recipients(const struct ems_pgp_facts *facts, struct ems_error
                     facts->recipients > i ? " and more" : "");
 }
 
+/*
+ * Which of several reasons is the useful one? What stopped us (a limit), then what the operator can
+ * do (a locked key, no passphrase given, a wrong one), then what we cannot read, then for whom the
+ * message is. One text for all failures of unwrapping: whoever looks for an oracle (section 13.5)
+ * finds none here.
+ */
 int ems_pgp_esks_refuse(void *context, bool damaged, struct ems_error *err)
 {
     struct ems_pgp_esks *e = context;

@@ -123,6 +123,8 @@ static void fingerprint(struct ems_pgp_key *key)
 
 /* ---- secret part (5.5.3) ---- */
 
+/* A key that we cannot open is kept, with the reason: if a message is for it, the reason is the
+ * answer. */
 static int unusable(struct ems_pgp_key *key, const char *why)
 {
     key->state = EMS_PGP_KEY_UNUSABLE;
@@ -175,6 +177,17 @@ static int take_protection(struct cursor *c, struct ems_pgp_key *key)
     return EMS_OK;
 }
 
+/*
+ * The usage octet (3.7.2):
+ *
+ *     0           numbers in clear, and their sum (not in version 6)
+ *     below 253   a cipher, key MD5 of the passphrase, numbers and sum encrypted: PGP 2's way
+ *     253         AEAD, key through HKDF
+ *     254         cipher and S2K, numbers and their SHA-1 encrypted: GnuPG's, and nearly
+ * everybody's 255         the same with the sum
+ *
+ * Versions 5 and 6 say sizes in between, which the fields know themselves.
+ */
 static int take_secret(struct cursor *c, struct ems_pgp_key *key)
 {
     int rc = EMS_OK;
@@ -308,6 +321,8 @@ static int open_aead(struct ems_pgp_key *key, const uint8_t *kek, size_t *size,
     return rc == EMS_PGP_MODIFIED ? EMS_PGP_PASSPHRASE : rc;
 }
 
+/* Decrypted beside the packet, which stays as it is: the next passphrase may be the right one. A
+ * failed try leaves nothing, since secure memory is wiped when freed. */
 int ems_pgp_key_open(struct ems_pgp_key *key, const uint8_t *kek, struct ems_error *err)
 {
     size_t size = key->sealed.size;
@@ -364,6 +379,8 @@ bool ems_pgp_key_identify(const uint8_t *body, size_t size, uint8_t id[8], uint3
     return true;
 }
 
+/* RSA keys marked for signing only (3) are tried: some implementations encrypt to them all the
+ * same. */
 static bool can_decrypt(const struct ems_pgp_key *key)
 {
     return key->algorithm != EMS_PGP_DSA && key->algorithm != EMS_PGP_ECDSA &&
@@ -371,6 +388,8 @@ static bool can_decrypt(const struct ems_pgp_key *key)
            key->algorithm != EMS_PGP_ED448;
 }
 
+/* Keys of unknown versions and algorithms are passed over, since a file may hold newer ones beside
+ * those that are needed; known ones that do not add up are damage, and named. */
 int ems_pgp_key_parse(struct ems_pgp_key **out, unsigned tag, uint8_t *body, size_t size,
                       struct ems_error *err)
 {

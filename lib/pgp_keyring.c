@@ -12,6 +12,8 @@
 
 /* ---- notes ---- */
 
+/* Only a note: whether a message may be encrypted to a key is the sender's question, and one that
+ * was has to be read (gpg, sq, rnp and gosop all do so too). */
 void ems_pgp_key_note(const struct ems_pgp_key *key, char out[48])
 {
     time_t expires = key->expires;
@@ -42,6 +44,9 @@ struct key_file {
     size_t seen;
 };
 
+/* Certifications (0x10 to 0x13), bindings and direct-key signatures carry the key's lifetime,
+ * counted from the key's creation (5.2.3.13). The newest one is what counts: that is how a key is
+ * prolonged. */
 static bool says_dates(const struct ems_pgp_signature *sig, uint32_t signed_at)
 {
     return ((sig->type & 0xfc) == EMS_PGP_SIG_CERTIFICATION || sig->type == EMS_PGP_SIG_BINDING ||
@@ -77,6 +82,7 @@ static void note_signature(struct key_file *f, const uint8_t *body, size_t size)
     }
 }
 
+/* The keys of the certificate that has ended are those from cert->first on. */
 static void end_certificate(struct key_file *f)
 {
     const struct certificate *cert = &f->cert;
@@ -119,6 +125,12 @@ static int read_body(struct key_file *f, const struct ems_pgp_header *h, uint8_t
     return rc;
 }
 
+/*
+ * A certificate is a primary key, its signatures, user ids with theirs, and subkeys with theirs
+ * (10.1). Which signature belongs to what follows from the order alone, so what is in between is
+ * passed over but for the signatures. A file may hold several certificates, one behind the other,
+ * and armoured ones in several blocks.
+ */
 static int take_packet(struct key_file *f, const struct ems_pgp_header *h, struct ems_error *err)
 {
     struct ems_pgp_key *key;
@@ -162,6 +174,8 @@ static int take_packet(struct key_file *f, const struct ems_pgp_header *h, struc
     }
 }
 
+/* Nothing of a key file may be left outside of secure memory: the armour decodes into it, bodies
+ * are read into it, and what the reader has gathered on our stack is wiped. */
 int ems_pgp_keys_parse(const uint8_t *data, size_t size, struct ems_pgp_key **list, size_t *seen,
                        struct ems_error *err)
 {
@@ -196,6 +210,8 @@ int ems_pgp_keys_parse(const uint8_t *data, size_t size, struct ems_pgp_key **li
     return rc == EMS_END ? EMS_OK : rc;
 }
 
+/* Read, not mapped: a mapping could be changed by others while it is parsed, and its pages could be
+ * swapped out. */
 int ems_pgp_keys_read(int fd, const char *name, struct ems_pgp_key **list, struct ems_error *err)
 {
     size_t capacity = 32 * 1024, size = 0, seen = 0;

@@ -53,6 +53,8 @@ static int start(struct mdc *m, struct ems_error *err)
     return EMS_OK;
 }
 
+/* Not hashed where the bytes below are known to be those of a message that was proven before: then
+ * the MDC is only found and taken off, and its position checked. */
 static void hash(struct mdc *m, const uint8_t *data, size_t size)
 {
     if (!m->proven)
@@ -101,6 +103,7 @@ static int check(struct mdc *m, struct ems_error *err)
     return EMS_OK;
 }
 
+/* One span behind what has come, so that nothing of the MDC is ever lent as data. */
 static int mdc_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
 {
     struct mdc *m = (struct mdc *)src;

@@ -43,6 +43,11 @@ static int parse_length(const uint8_t *p, size_t n, enum ems_pgp_length *kind, u
     return 1;
 }
 
+/*
+ * The first octet: 1 always, 1 for the new format, then six bits of tag; or 0, four bits of tag and
+ * two that say how many octets of length follow (1, 2, 4, or none: to the end of everything). GnuPG
+ * writes the old format for tags below 16, except where lengths are partial.
+ */
 int ems_pgp_header_parse(const uint8_t *data, size_t size, struct ems_pgp_header *h)
 {
     static const uint8_t old_octets[] = {1, 2, 4, 0};
@@ -74,6 +79,8 @@ int ems_pgp_header_parse(const uint8_t *data, size_t size, struct ems_pgp_header
     return used + 1;
 }
 
+/* The packets whose size their sender need not know beforehand. A session key in partial lengths is
+ * not honest, and would be a way to make us gather it without end. */
 static bool holds_data(unsigned tag)
 {
     return tag == EMS_PGP_TAG_COMPRESSED || tag == EMS_PGP_TAG_SED || tag == EMS_PGP_TAG_LITERAL ||
@@ -150,6 +157,8 @@ struct body {
 #define TINY     512u
 #define TINY_MAX 65536u
 
+/* Chunks of a partial body: 2^n octets each, 1 to 2^30, and a last one of definite length, perhaps
+ * 0. GnuPG's are 8 KiB, sq's 4 MiB. */
 static int next_chunk(struct body *b, struct ems_error *err)
 {
     const uint8_t *data;
@@ -170,6 +179,9 @@ static int next_chunk(struct body *b, struct ems_error *err)
     return EMS_OK;
 }
 
+/* An indeterminate body ends where the level does: at the container's end, of which the container
+ * has already taken the integrity check away. All others know their end, and miss it when it is cut
+ * off. */
 static int body_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
 {
     struct body *b = (struct body *)src;
@@ -248,6 +260,8 @@ struct ems_source *ems_pgp_body_resume(struct ems_reader *reader,
     return &b->base;
 }
 
+/* The limit is checked before a byte is read where the length is said, and as bytes come where it
+ * is not: nothing is allocated for a length that is only claimed. */
 int ems_pgp_body_read(struct ems_reader *reader, const struct ems_pgp_header *h, size_t max,
                       struct ems_buf *out, struct ems_error *err)
 {

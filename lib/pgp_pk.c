@@ -10,6 +10,11 @@
 
 /* ---- the packet ---- */
 
+/*
+ * Version 3 (5.1.1): key id of 8 octets, zeros if the recipient is hidden. Version 6 (5.1.2): size,
+ * version and fingerprint of the key, size 0 if it is hidden. Both go on with the algorithm and
+ * what that needs. Version 2, of PGP 2, is not read.
+ */
 int ems_pgp_pkesk_parse(const uint8_t *body, size_t size, struct ems_pgp_pkesk *p,
                         struct ems_error *err)
 {
@@ -43,6 +48,8 @@ int ems_pgp_pkesk_parse(const uint8_t *body, size_t size, struct ems_pgp_pkesk *
     return EMS_OK;
 }
 
+/* By id and algorithm. Expiry, revocation and key flags play no part: see ems_pgp_key_note. An id
+ * of 8 octets can be that of two keys: both are tried. */
 bool ems_pgp_pkesk_matches(const struct ems_pgp_pkesk *p, const struct ems_pgp_key *key)
 {
     bool both_rsa = p->algorithm <= EMS_PGP_RSA_SIGN && key->algorithm <= EMS_PGP_RSA_SIGN;
@@ -93,6 +100,7 @@ int ems_pgp_pk_take_session_key(const struct ems_pgp_pkesk *p, const uint8_t *te
 
 /* ---- numbers ---- */
 
+/* What is scanned from secure memory stays there; libgcrypt looks where the octets come from. */
 static gcry_mpi_t scan(const uint8_t *data, size_t size)
 {
     gcry_mpi_t mpi = NULL;
@@ -177,6 +185,11 @@ static gcry_mpi_t scan_packet(const uint8_t **data, size_t *size, bool last)
     return mpi;
 }
 
+/*
+ * m^d mod n with blinding, by libgcrypt without its own unpadding, which is constant-time only
+ * since 1.10.3 and has one text for everything; ours is below. Numbers of the message are checked
+ * against the modulus first. OpenPGP's u is the inverse of p modulo q, as libgcrypt wants it.
+ */
 static int open_rsa(const struct ems_pgp_pkesk *p, const struct ems_pgp_key *key,
                     struct ems_pgp_session_key *out, struct ems_error *err)
 {
@@ -220,6 +233,8 @@ static int open_rsa(const struct ems_pgp_pkesk *p, const struct ems_pgp_key *key
     return rc;
 }
 
+/* Two numbers, of which either may have a wrong bit count. Key sizes are bounded when the key is
+ * read (16384 bits). */
 static int open_elgamal(const struct ems_pgp_pkesk *p, const struct ems_pgp_key *key,
                         struct ems_pgp_session_key *out, struct ems_error *err)
 {
@@ -280,6 +295,9 @@ uint64_t ems_pgp_pk_cost(const struct ems_pgp_key *key)
     }
 }
 
+/* A version 3 checksum, RFC 3394's integrity check or PKCS#1's shape prove that the key was
+ * unwrapped with what it was wrapped for. So what comes out is `sure`: a container that does not
+ * fit it is damaged, and nobody has to be asked for another passphrase. */
 int ems_pgp_pkesk_open(const struct ems_pgp_pkesk *p, const struct ems_pgp_key *key,
                        struct ems_pgp_session_key *out, struct ems_error *err)
 {

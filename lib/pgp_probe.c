@@ -67,6 +67,8 @@ static int probe_armor(const uint8_t *data, size_t size)
     return 0;
 }
 
+/* Nothing begins like a message by chance that the other probes know: gzip, tar, SQLite, PNG, JPEG
+ * and xz all differ in the first two octets or in what a length or version octet may be. */
 int ems_pgp_probe(const uint8_t *data, size_t size)
 {
     struct ems_pgp_header h;

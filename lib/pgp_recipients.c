@@ -9,6 +9,8 @@ struct ems_pgp_recipient_keys {
     struct ems_pgp_key *list;
 };
 
+/* Public keys have no secret part, but the same file format; a secret key's file will do as well,
+ * so it is read into secure memory like one. */
 struct ems_pgp_recipient_keys *ems_pgp_recipient_keys_read(int fd, const char *name,
                                                            struct ems_error *err)
 {
@@ -112,6 +114,15 @@ static int read_packets(struct ems_reader *reader, const struct ems_pgp_recipien
     return rc;
 }
 
+/*
+ * What is said here is what the message says of itself. A sender who wants to can name a key and
+ * encrypt to another one, or put a session key for a third behind a name of ours: only decrypting
+ * shows that. For the customer's own check before the upload that is enough, since it is the
+ * customer's own gpg that wrote the packets.
+ *
+ * A hidden recipient (gpg -R, key id 0) may be our key or anybody's. It is counted apart, and such
+ * a message is not called readable by one key only.
+ */
 int ems_pgp_recipients_read(struct ems_source *below, const struct ems_pgp_recipient_keys *keys,
                             struct ems_pgp_recipients *out, struct ems_error *err)
 {

@@ -89,6 +89,15 @@ static int check_argon2(const struct ems_pgp_s2k *s, struct ems_error *err)
     return EMS_OK;
 }
 
+/*
+ *     0     hash                           simple: hash of the passphrase
+ *     1     hash, salt of 8                salted
+ *     3     hash, salt of 8, count         iterated, what everybody uses
+ *     4     salt of 16, t, p, m            Argon2 (RFC 9106)
+ *     101   hash, "GNU", mode              GnuPG: there is no secret here
+ *
+ * 2 was never used; 100 to 110 are private.
+ */
 int ems_pgp_s2k_parse(const uint8_t *data, size_t size, struct ems_pgp_s2k *s, size_t *used,
                       struct ems_error *err)
 {
@@ -166,6 +175,12 @@ uint64_t ems_pgp_s2k_cost(const struct ems_pgp_s2k *s, size_t passphrase_size, s
     return octets * hash_weight(s->hash) / 1600 + 1;
 }
 
+/*
+ * Memory is allocated by libgcrypt as the message asks for it, so it is checked before:
+ * until 1.11.1 the size was computed modulo 2^32 and too little was taken (check_argon2 has the
+ * parameters that make no sense at all). The memory is not in the secure pool: it would not fit
+ * there, and holds no secret that could be read off it.
+ */
 static int derive_argon2(const struct ems_pgp_s2k *s, const void *passphrase,
                          size_t passphrase_size, uint8_t *key, size_t key_size,
                          struct ems_error *err)
@@ -265,6 +280,7 @@ struct piece {
     size_t size;
 };
 
+/* Over up to three pieces, one behind the other; what is secret stays in secure memory. */
 static gcry_error_t hmac(int algorithm, struct piece key, const struct piece pieces[3],
                          uint8_t *out)
 {
@@ -283,6 +299,7 @@ static gcry_error_t hmac(int algorithm, struct piece key, const struct piece pie
     return rc;
 }
 
+/* RFC 5869, 2.2 and 2.3. libgcrypt has it from 1.11 on. */
 int ems_pgp_hkdf(int algorithm, const uint8_t *ikm, size_t ikm_size, const uint8_t *salt,
                  size_t salt_size, const uint8_t *info, size_t info_size, uint8_t *out,
                  size_t out_size, struct ems_error *err)

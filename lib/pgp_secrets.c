@@ -24,6 +24,12 @@
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool initialised;
 
+/*
+ * The order is libgcrypt's: the version first, then the pool, then
+ * "finished". A pool of 64 KiB can be locked nearly everywhere (in containers the limit is often
+ * just that); key files are larger, so it may grow, unlocked but still wiped and never in a core
+ * file.
+ */
 static void initialise(void)
 {
     if (gcry_check_version(GCRYPT_NEEDED) == NULL)
@@ -94,6 +100,8 @@ struct ems_pgp_secrets *ems_pgp_secrets_new(ems_pgp_ask_fn *ask, void *context,
     return s;
 }
 
+/* gcry_free wipes what is in secure memory. Keys and derivations point at passphrases only to
+ * compare the address, so the order does not matter. */
 void ems_pgp_secrets_free(struct ems_pgp_secrets *s)
 {
     if (s == NULL)
@@ -139,6 +147,7 @@ static int add_passphrase(struct ems_pgp_secrets *s, bool for_keys, const void *
     return EMS_OK;
 }
 
+/* Added at the end: the order in which they were given is the order in which they are tried. */
 static int add_locked(struct ems_pgp_secrets *s, bool for_keys, const void *bytes, size_t size,
                       struct ems_error *err)
 {
@@ -162,6 +171,11 @@ int ems_pgp_secrets_add_key_passphrase(struct ems_pgp_secrets *s, const void *by
     return add_locked(s, true, bytes, size, err);
 }
 
+/*
+ * A file, a pipe or an inherited descriptor. One line end is taken off, LF or CR LF (a file from
+ * Windows), and nothing else: blanks and non-ASCII octets belong to the passphrase, which OpenPGP
+ * takes as octets.
+ */
 static int read_passphrase(struct ems_pgp_secrets *s, bool for_keys, int fd, const char *name,
                            struct ems_error *err)
 {
@@ -237,6 +251,8 @@ static struct passphrase *find_passphrase(struct ems_pgp_secrets *s, bool for_ke
     return p;
 }
 
+/* Asked once, and the answer kept, also the answer "none": a person at a terminal shall not be
+ * asked again for the second pass, or by a second chain. */
 int ems_pgp_secrets_passphrases(struct ems_pgp_secrets *s, size_t *count, struct ems_error *err)
 {
     int rc = EMS_OK;
@@ -258,6 +274,8 @@ int ems_pgp_secrets_passphrases(struct ems_pgp_secrets *s, size_t *count, struct
 
 /* ---- derivations ---- */
 
+/* The specifier as it came identifies a derivation: type, hash, salt, count. So the second pass
+ * over a message costs nothing. */
 static struct derived *find_derived(struct ems_pgp_secrets *s, const struct passphrase *p,
                                     const struct ems_pgp_s2k *s2k, size_t key_size)
 {
@@ -303,6 +321,8 @@ static int derive(struct ems_pgp_secrets *s, const struct passphrase *p,
     return EMS_OK;
 }
 
+/* The lock is held while deriving: who needs the same key at the same time waits for it instead of
+ * spending the same second again, and what Argon2 takes is taken once. */
 int ems_pgp_secrets_derive(struct ems_pgp_secrets *s, size_t index, const struct ems_pgp_s2k *s2k,
                            uint64_t *spent, uint8_t *key, size_t key_size, struct ems_error *err)
 {
@@ -333,6 +353,8 @@ struct ems_pgp_key *ems_pgp_secrets_keys(struct ems_pgp_secrets *s)
     return s->keys;
 }
 
+/* A file of public keys is a common mistake (--export for --export-secret-keys), so it gets a text
+ * of its own. */
 int ems_pgp_secrets_read_key(struct ems_pgp_secrets *s, int fd, const char *name,
                              struct ems_error *err)
 {

@@ -3,6 +3,12 @@
 
 #include <stdlib.h>
 
+/*
+ * RFC 9580, section 5.9: text lines end in CR LF on the way and shall get the receiver's own line
+ * ends. One that was made on Unix is given back as it was; one from Windows comes with LF, as GnuPG
+ * gives it here too. Binary data that somebody declared to be text is not what it was: that
+ * happened when it was encrypted, and the report says so.
+ */
 int ems_pgp_text_convert(struct ems_pgp_text *t, struct ems_span *span, struct ems_error *err)
 {
     size_t n = 0;

@@ -71,6 +71,8 @@ bool ems_proof_is_sealed(const struct ems_proof *p)
     return p != NULL && p->state == SEALED;
 }
 
+/* Only a recording that has seen the end of the data can be sealed: the caller says that everything
+ * above has ended well, this says that it has seen all of it. */
 int ems_proof_seal(struct ems_proof *p, struct ems_error *err)
 {
     if (p->state != RECORDED)
@@ -106,6 +108,8 @@ static int begin(struct stage *s, struct ems_error *err)
     return EMS_OK;
 }
 
+/* What comes out is of no use to anybody; a small buffer that stays in the cache makes this twice
+ * as fast as one of the segment's size. */
 static int decrypt(struct stage *s, const uint8_t *data, size_t size, struct ems_error *err)
 {
     while (size > 0) {
@@ -257,6 +261,8 @@ static int lend_held(struct stage *s, struct ems_span *span, struct ems_error *e
     return rc;
 }
 
+/* Spans of the bottom source are segments of their own as long as parts begin at multiples of their
+ * size (split -b 100m): these pass where they lie. Others are gathered first. */
 static int compare_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
 {
     struct stage *s = (struct stage *)src;
