@@ -94,6 +94,7 @@ bool ems_synapse_has(const struct ems_synapse_asker *a, const char *table, const
     return false;
 }
 
+/* What the functions of synapse_state.h return: EMS_OK, or there is no memory. */
 static void note(struct ems_synapse_asker *a, int rc)
 {
     if (rc != EMS_OK) {
@@ -104,6 +105,8 @@ static void note(struct ems_synapse_asker *a, int rc)
 
 /* ---- catalogs ---- */
 
+/* First of all, because nothing is asked of a column that is not there. Sorted by table: the names
+ * stay where libpq has put them. */
 static void ask_tables(struct ems_synapse_asker *a)
 {
     const char *columns[1600];
@@ -154,6 +157,7 @@ static void ask_indexes(struct ems_synapse_asker *a)
     PQclear(answer);
 }
 
+/* An index that is not valid is what a CREATE INDEX CONCURRENTLY leaves that failed. */
 static void ask_validity(struct ems_synapse_asker *a)
 {
     struct ems_synapse_names invalid = {.count = 0};
@@ -237,6 +241,7 @@ static void ask_locale(struct ems_synapse_asker *a)
 
 /* ---- small tables ---- */
 
+/* One row each in the first two, as their unique column `lock` sees to. */
 static void ask_schema(struct ems_synapse_asker *a)
 {
     PGresult *answer;
@@ -268,6 +273,7 @@ static void ask_schema(struct ems_synapse_asker *a)
     }
 }
 
+/* All of them, by server: Synapse itself looks at one user only (check_database_before_upgrade). */
 static void ask_users(struct ems_synapse_asker *a)
 {
     /* users: guests, of an application service or deactivated ones need no password */
@@ -371,6 +377,8 @@ static void ask_highest(struct ems_synapse_asker *a, size_t sequence)
 
 /* ---- repairs ---- */
 
+/* setval is not undone by anything, which is as well: this database has no name yet. What the check
+ * of the dump has said of this sequence is settled and taken back. */
 static void repair_sequence(struct ems_synapse_asker *a, size_t sequence)
 {
     const char *name = ems_synapse_sequences[sequence].name;
@@ -396,6 +404,7 @@ static void repair_sequence(struct ems_synapse_asker *a, size_t sequence)
     a->sequences_set++;
 }
 
+/* ONLY: nothing that inherits from it, which no table of Synapse's does. */
 static void truncate_keys(struct ems_synapse_asker *a)
 {
     static const char table[] = "e2e_one_time_keys_json";
@@ -417,6 +426,8 @@ static void truncate_keys(struct ems_synapse_asker *a)
 
 /* ---- the whole ---- */
 
+/* Repairs come before the verdict, so that what they settle is not said; questions about rows come
+ * last, because they alone can take long. */
 static void ask_all(struct ems_synapse_asker *a)
 {
     ask_tables(a);

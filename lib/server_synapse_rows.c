@@ -126,6 +126,7 @@ static const struct total {
     {"media", "local_media_repository"},
 };
 
+/* 0 for a table that is not there. */
 static uint64_t rows_of(const struct ems_artifact *artifact, const char *table)
 {
     for (size_t i = 0; i < artifact->sql.table_count; i++)

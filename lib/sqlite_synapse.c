@@ -45,6 +45,8 @@ static const char *text(sqlite3_stmt *statement, int column)
     return value != NULL ? value : "";
 }
 
+/* Columns are not looked at: SQLite's unique indexes were made by Synapse on this very file, and no
+ * restore stands between. */
 static int see_table(struct reader *r, sqlite3_stmt *row)
 {
     return ems_synapse_see_table(r->s, text(row, 0), NULL, 0, r->err);
@@ -133,6 +135,7 @@ static void read_events(struct reader *r)
     each(r, "SELECT room_id, room_version FROM rooms WHERE room_version IS NOT NULL", see_room);
 }
 
+/* There are no sequences in SQLite; Synapse counts on from the greatest number when it starts. */
 int ems_sqlite_read_synapse(sqlite3 *db, struct ems_synapse *s, struct ems_error *err)
 {
     /* Tables behind the full text search belong to SQLite. */

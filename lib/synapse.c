@@ -39,7 +39,12 @@ static const struct {
     {92, "1.129-1.142", 129, 142}, {93, "1.143-1.150", 143, 150}, {94, "1.151-1.160", 151, 160},
 };
 
-/* Deltas that came with a later release than the first of their schema version. */
+/*
+ * Deltas that came with a later release than the first of their schema version: Synapse may add
+ * some to a schema version that is out already (docs/development/database_schema.md). A release
+ * applies all it knows when it starts, so the newest that is there and the oldest that is not say
+ * between which releases the last one was.
+ */
 static const struct {
     const char *file; /* how applied_schema_deltas.file begins */
     uint32_t version;
@@ -69,6 +74,7 @@ const char *ems_synapse_releases(uint32_t schema_version)
     return NULL;
 }
 
+/* Two of a kind may be numbered alike ("94/07_profile_updates.sql" and its ".sql.postgres"). */
 void ems_synapse_see_delta(struct ems_synapse_state *state, const char *file, size_t size)
 {
     for (size_t i = 0; i < sizeof markers / sizeof markers[0]; i++)
@@ -149,6 +155,7 @@ const char *ems_synapse_names_text(const struct ems_synapse_names *names, char *
     return out;
 }
 
+/* Lists are short, a few names with commas between them, and stay as they are. */
 static bool has_column(const char *const *columns, size_t count, const char *name, size_t size)
 {
     for (size_t i = 0; i < count; i++)
@@ -243,6 +250,7 @@ int ems_synapse_see_update(struct ems_synapse *s, const char *name, size_t size,
     return ems_synapse_names_add(&s->state->updates, shown, err);
 }
 
+/* A sequence that no release has is nobody's business here. */
 void ems_synapse_see_sequence(struct ems_synapse_state *state, const char *name, int64_t value)
 {
     for (size_t i = 0; i < EMS_SYNAPSE_SEQUENCES; i++) {
@@ -263,6 +271,7 @@ void ems_synapse_see_position(struct ems_synapse_state *state, const char *strea
             state->sequences[i].position = value;
 }
 
+/* Numbers start at 1, so that 0 is "none". */
 void ems_synapse_see_highest(struct ems_synapse_state *state, size_t sequence, size_t source,
                              int64_t value)
 {
@@ -272,6 +281,7 @@ void ems_synapse_see_highest(struct ems_synapse_state *state, size_t sequence, s
     state->sequences[sequence].table = ems_synapse_sequences[sequence].sources[source].table;
 }
 
+/* Of a sequence whose value is not known nothing can be said, nor repaired. */
 int64_t ems_synapse_sequence_wanted(const struct ems_synapse_state *state, size_t sequence)
 {
     int64_t wanted = state->sequences[sequence].highest > state->sequences[sequence].position
@@ -322,6 +332,7 @@ void ems_synapse_take_totals(struct ems_synapse *s, const struct ems_sql_facts *
                 s->state->totals[t] = facts->tables[i].rows;
 }
 
+/* All rows must have been looked at: INSERTs of odd forms, or rows too long, are not. */
 bool ems_synapse_same_ids(const struct ems_synapse_state *state)
 {
     return state->has_totals && state->ids[0].count == state->totals[EMS_TOTAL_EVENTS] &&

@@ -38,6 +38,8 @@ static void find(struct judge *j, int code, enum ems_severity severity, const ch
                          message);
 }
 
+/* Synapse builds some indexes and checks some constraints while it runs, as background updates that
+ * can take days: as long as any is pending, what is missing may be on its way. */
 static bool is_pending(const struct judge *j)
 {
     return j->s->background_updates > 0;
@@ -45,6 +47,8 @@ static bool is_pending(const struct judge *j)
 
 /* ---- schema ---- */
 
+/* schema_compat_version: the oldest SCHEMA_VERSION that may still run on this database
+ * (synapse/storage/prepare_database.py); written since 1.37, schema 59. */
 static void judge_compat(struct judge *j)
 {
     const struct ems_synapse *s = j->s;
@@ -64,6 +68,8 @@ static void judge_compat(struct judge *j)
              "there is no compat version, though schema version %u has one", s->schema_version);
 }
 
+/* A newer schema than is known is no trouble by itself: what matters is which releases may run on
+ * it, and that is the compat version. */
 static void judge_schema(struct judge *j)
 {
     const struct ems_synapse *s = j->s;
@@ -98,6 +104,8 @@ static void judge_schema(struct judge *j)
     judge_compat(j);
 }
 
+/* They are finished wherever the database runs next, but not while it is moved: an index that is to
+ * come makes the first days slow, and synapse_port_db does not even begin. */
 static void judge_updates(struct judge *j)
 {
     const struct ems_synapse *s = j->s;
@@ -121,6 +129,8 @@ static void judge_updates(struct judge *j)
 
 /* ---- what is there and what is not ---- */
 
+/* Synapse may keep `main` and `state` in two databases (databases: in its configuration); a dump of
+ * one is complete for pg_dump and useless to Synapse. */
 static void judge_tables(struct judge *j)
 {
     const struct ems_synapse_state *state = j->s->state;
@@ -190,6 +200,8 @@ static void judge_uniques(struct judge *j)
 
 /* ---- users ---- */
 
+/* Accounts of Matrix Authentication Service have their passwords there, those of a sign-on provider
+ * nowhere; guests, bridges and deactivated users never had one, and were not counted. */
 static void judge_users(struct judge *j)
 {
     const struct ems_synapse *s = j->s;
@@ -218,6 +230,9 @@ static void judge_users(struct judge *j)
 
 /* ---- rows ---- */
 
+/* Every event has exactly one row in event_json, written in the same transaction. One-time keys: a
+ * client uploads each for one use (Matrix specification, "One-time and fallback keys"), and the
+ * server that claims it deletes it; a copy of the table gives out a key again. */
 static void judge_totals(struct judge *j)
 {
     const struct ems_synapse_state *state = j->s->state;
@@ -251,6 +266,11 @@ static void judge_totals(struct judge *j)
              (unsigned long long)state->totals[EMS_TOTAL_ONE_TIME_KEYS]);
 }
 
+/*
+ * What Synapse does when it starts (synapse/storage/util/sequence.py, check_consistency): a
+ * sequence behind stream_positions is refused, whatever the tables hold; one that is behind its
+ * table is set, by recent releases. Sequences that are columns' own are nobody's to set.
+ */
 static void judge_sequences(struct judge *j)
 {
     const struct ems_synapse_state *state = j->s->state;
@@ -287,6 +307,9 @@ static void judge_sequences(struct judge *j)
 
 /* ---- the source ---- */
 
+/* Only pg_dump -C names them. Synapse refuses both unless allow_unsafe_locale is set
+ * (storage/engines/postgres.py), because an index sorted by one version of a C library is wrong in
+ * the next. */
 static void judge_source(struct judge *j)
 {
     const struct ems_synapse_state *state = j->s->state;

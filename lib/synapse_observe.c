@@ -58,6 +58,7 @@ static size_t split_names(const char *at, bool definitions, char *room, const ch
     return count;
 }
 
+/* The first such word; texts are recognised to their end, so there is no other before it. */
 static const char *behind(const char *text, const char *word)
 {
     const char *found = strstr(text, word);
@@ -65,6 +66,7 @@ static const char *behind(const char *text, const char *word)
     return found != NULL ? found + strlen(word) : NULL;
 }
 
+/* The columns are kept, too, for INSERTs that do not name them. */
 static int on_create_table(struct ems_synapse *s, const char *table, const char *const *columns,
                            size_t count, struct ems_error *err)
 {
@@ -209,6 +211,7 @@ static int with_names(struct ems_synapse *s, const struct ems_sql_statement *sta
     return rc;
 }
 
+/* Without a list the values are in the order of CREATE TABLE. */
 static int insert(struct ems_synapse *s, const struct ems_sql_statement *statement,
                   const char *table, struct ems_error *err)
 {
@@ -228,6 +231,8 @@ static int insert(struct ems_synapse *s, const struct ems_sql_statement *stateme
     return on_insert(s, &wanted, values, err);
 }
 
+/* Tables come before their rows, and keys, indexes and sequences after them, in every dump; nothing
+ * here depends on it but INSERT without columns. */
 static int on_statement(struct ems_synapse *s, const struct ems_sql_statement *statement,
                         struct ems_error *err)
 {

@@ -80,6 +80,7 @@ static void want(struct ems_synapse_columns *w, unsigned column, enum field fiel
     w->count++;
 }
 
+/* Once a table. A column may be wanted twice: users.name as a name and as a number. */
 void ems_synapse_columns_choose(const char *table, const char *const *columns, size_t count,
                                 struct ems_synapse_columns *w)
 {
@@ -117,6 +118,7 @@ bool ems_synapse_columns_own(const struct ems_synapse_columns *w)
 
 /* ---- rows ---- */
 
+/* Columns that are wanted as numbers hold plain ones; anything else is 0 or what leads it. */
 static int64_t number_of(const struct ems_synapse_value *v)
 {
     char text[24];
@@ -128,6 +130,7 @@ static int64_t number_of(const struct ems_synapse_value *v)
     return strtoll(text, NULL, 10);
 }
 
+/* boolean is t or f, smallint 1 or 0; INSERT writes true and false. */
 static bool is_true(const struct ems_synapse_value *v)
 {
     return !v->null && v->size > 0 && (v->text[0] == 't' || v->text[0] == '1');
