@@ -1,5 +1,6 @@
 # Media exports as the exporter writes them, and each rule about them broken once: black box. Each
-# broken one is packed twice, with the manifest first and last: what is said must be the same.
+# broken one is packed twice, with the manifest first and last: what is said must be the same. With
+# EMS_LONG=1 also memory over hundreds of thousands of media.
 source "$(dirname "$0")/lib.sh"
 
 maker=$here/fixtures/make-media-export
@@ -237,5 +238,16 @@ same out/export-part-2.tgz good/$export/export-part-2.tgz
 rm -rf d && cp -r good d && (cd d/$export && part 1 flip $one 4000) && pack d plain
 mkdir refused && check 'unpack a damaged one' 1 ems-unpack -C refused $archive
 [ -z "$(ls -A refused)" ] && ok || no 'a refused export was unpacked'
+
+# hundreds of thousands of media: 64 MiB, and about a hundred bytes for each
+if [ -n "${EMS_LONG-}" ] && [ "${VARIANT:-release}" = release ]; then
+    rm -rf d && mkdir d && "$maker" --files 300000 --bytes 40 --tool 1.3 d
+    for order in first last; do
+        pack d $order
+        check "very many ($order)" 0 "$(type -P time)" -q -f %M -o rss ems-check $archive
+        says '300000 media .* every hash verified'
+        [ "$(cat rss)" -lt $((65536 + 300000 * 130 / 1024)) ] && ok || no "peak RSS $(cat rss) KiB"
+    done
+fi
 
 finish media_export
