@@ -183,8 +183,8 @@ static int take_protection(struct cursor *c, struct ems_pgp_key *key)
  *     0           numbers in clear, and their sum (not in version 6)
  *     below 253   a cipher, key MD5 of the passphrase, numbers and sum encrypted: PGP 2's way
  *     253         AEAD, key through HKDF
- *     254         cipher and S2K, numbers and their SHA-1 encrypted: GnuPG's, and nearly
- * everybody's 255         the same with the sum
+ *     254         cipher and S2K, numbers and their SHA-1 encrypted: GnuPG's, and most others'
+ *     255         the same with the sum
  *
  * Versions 5 and 6 say sizes in between, which the fields know themselves.
  */
