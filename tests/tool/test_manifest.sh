@@ -221,6 +221,11 @@ rm up/$x.part-ae
 lsjson up >list.json
 check 'a bad listing' 1 ems-manifest verify --json --listing list.json only
 json summary/resend "$x.part-ad $x.part-ae"
+perl -MJSON::PP -e 'undef $/; my $l = decode_json(<STDIN>); my %c = %{$l->[0]}; $c{ID} = "id-2";
+    $c{Hashes} = { sha256 => "0" x 64 }; print encode_json([@$l, \%c])' <list.json >twice.json
+check 'Drive holds two files of one name' 1 ems-manifest verify --json --listing twice.json only
+json finding/code part-conflict
+says 'id-2'
 echo '{' >list.json
 check 'no listing' 1 ems-manifest verify --listing list.json only
 check 'a listing that is not there' 75 ems-manifest verify --listing nowhere only
@@ -238,6 +243,12 @@ says 'no end mark'
 truncate -s -3 up/$x.part-ab
 check 'the guide, a cut part' 1 ems-manifest verify --json up
 json finding/code manifest-size
+
+# checksums of another kind are named as what they are not
+(cd up && b2sum -- customer_* >ems-upload.sha256)
+check 'b2sum' 1 ems-manifest verify --json up
+json finding/code manifest-malformed
+json summary/resend ems-upload.sha256
 
 # ems-check reads once, and names every bad part
 rm -rf up && mkdir up

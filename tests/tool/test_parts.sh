@@ -64,6 +64,13 @@ row 'browser copy after a cut download' 0 '' "cp $x.part-ab '$x (1).part-ab'; tr
 row 'renamed by Drive and a mail program' 0 '' "mv $x.part-aa 'Copy of $x.part-aa'; mv $last $last.txt"
 json finding/code part-renamed
 row 'upper case' 0 '' "for f in *; do mv \$f \${f^^}; done"
+row 'two names that differ in case' 1 "$x.part-ab" "cp $x.part-ac ${x^^}.PART-AB"
+json finding/code part-conflict
+row 'parts of two days' 1 "$x.part-ac $x.part-ad" "split -b 10000 ../$x o. && mv o.ac $x.part-ac && mv o.ad $x.part-ad; rm -f o.*"
+says 'parts of two splits lie together'
+row 'a name ending of Windows' 0 '' "mv $x.part-ab $x.part-ab.bin"
+row 'named part of a browser' 3 "$x.part-ac" "mv $x.part-ac $x.part-ac.part"
+row 'split wrote more names than two letters have' 0 '' "rm $x*; split -b 190 ../$x $x.part-"
 row 'a folder of its own, and litter' 0 '' "mkdir -p synapse_export/__MACOSX; mv $x* synapse_export; touch .DS_Store ._$x synapse_export/__MACOSX/$x.part-aa"
 row 'a web page in place of a part' 1 "$x.part-ab" "echo '<!DOCTYPE html><title>Google Drive - Quota exceeded</title>' >$x.part-ab"
 says 'not the file but a web page'
@@ -261,6 +268,27 @@ says 'there may be more'
 head -c 3000 "$x" >short.gpg
 check 'a file that is cut' 1 ems-join -f -o joined short.gpg
 says pgp-truncated
+
+# a symbolic link was archived in place of what it leads to
+mkdir link && ln -s /data/media_store media_store
+tar -czf link/customer_backup_media_export.tar.gz media_store
+check 'an archived link' 1 ems-check --json link
+says 'real directory, or its option -h'
+json summary/resend customer_backup_media_export.tar.gz
+
+# bundles as Google Drive makes them, one of them overlooked
+if command -v zip >/dev/null; then
+    rm -rf drive && mkdir drive
+    (cd up && zip -q0 ../drive/up-20260512T023001Z-3-001.zip "$x.part-aa" "$x.part-ab" &&
+        zip -q0 ../drive/up-20260512T023001Z-3-003.zip "$x.part-ab" "$x".part-a[d-z])
+    check 'bundles of Drive, one overlooked' 3 ems-check --json -p pass drive
+    json summary/resend "$x.part-ac"
+    says 'up-20260512T023001Z-3-002.zip is not here'
+    cp "up/$x.part-ac" drive
+    check 'bundles of Drive, the rest beside them' 0 ems-check --json -p pass drive
+else
+    echo 'skipped: bundles of Drive: no zip'
+fi
 
 # as a shell gives them
 (cd up && ls) >names
