@@ -208,7 +208,7 @@ says 'table pushers: column lang is not in the database and gets its default'
 refused 'another schema version' 'the database has schema version 93 \(Synapse 1.143-1.150\), the schema of original.sql has 94 \(Synapse 1.151' "UPDATE schema_version SET version = 93;"
 says_not 'to be sent again'
 refused 'another release' '1 changes that the database has not, and the database 1 .* such as 94/03_reactivate_users.sql' "UPDATE applied_schema_deltas SET file = '94/99_new.sql' WHERE version = 94;"
-refused 'a row too large' 'table event_json: the row after 8 others is too large .restore-failed' "UPDATE event_json SET json = printf('%.*c', 14000000, 'x') WHERE rowid = 9;"
+refused 'a row too large' 'table device_inbox: the row after 3 others is too large .restore-failed' "UPDATE device_inbox SET message_json = printf('%.*c', 14000000, 'x') WHERE rowid = 4;"
 refused 'a view for a table' 'no such table: users|no homeserver|table users' "ALTER TABLE users RENAME TO u; CREATE VIEW users AS SELECT * FROM u;"
 sqlite3 else.db 'CREATE TABLE t (a); INSERT INTO t VALUES (1)'
 db=bad check 'not a homeserver' 1 restore else.db
