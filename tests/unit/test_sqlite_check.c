@@ -2,6 +2,8 @@
  * journals, hostile; and that nothing is left behind. */
 #include "harness.h"
 
+#include "event_sample.h"
+#include "media_rows.h"
 #include "sqlite_check.h"
 
 #include <dirent.h>
@@ -198,6 +200,46 @@ static void test_damage(void)
     release(&r);
 }
 
+/* What is compared with the rest of an upload: media, and events that vouch for the signing key. */
+static void test_for_the_upload(void)
+{
+    struct ems_media_id m;
+    struct result r;
+
+    sqlite3_close(make(
+        SCHEMA
+        "CREATE TABLE local_media_repository (media_id TEXT, media_length INTEGER, user_id TEXT,"
+        " quarantined_by TEXT, url_cache TEXT, sha256 TEXT);"
+        "INSERT INTO local_media_repository VALUES"
+        " ('Bcdefgh', 7, '@a:b', '@m:b', NULL, printf('%064d', 1)),"
+        " ('Abcdefgh', 5, NULL, NULL, NULL, NULL), ('Pending', NULL, '@a:b', NULL, NULL, NULL),"
+        " ('../etc/x', 5, '@a:b', NULL, NULL, NULL);"
+        "ALTER TABLE rooms ADD COLUMN room_version TEXT; UPDATE rooms SET room_version = '10';"
+        "ALTER TABLE events ADD COLUMN sender TEXT; ALTER TABLE events ADD COLUMN stream_ordering;"
+        "INSERT INTO events (event_id, sender, stream_ordering) VALUES"
+        " ('$own', '@alice:example.org', 1), ('$theirs', '@eve:other.net', 2);"
+        "CREATE TABLE event_json (event_id TEXT, json TEXT);"
+        "INSERT INTO event_json SELECT event_id, json_object('sender', sender, 'room_id',"
+        " '!a:example.org', 'origin_server_ts', 5, 'type', 'm.room.member') FROM events"
+        " WHERE sender IS NOT NULL;"));
+    r = check(path, NULL);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(r.synapse.media);
+    CU_ASSERT(r.synapse.media->rows == 4 && r.synapse.media->odd == 1);
+    CU_ASSERT(r.synapse.media->pending == 1 && r.synapse.media->quarantined == 1);
+    CU_ASSERT_EQUAL_FATAL(r.synapse.media->ids.count, 3);
+    m = ems_media_ids_get(&r.synapse.media->ids, 0);
+    CU_ASSERT(m.id_size == 8 && m.size == 5 && m.sha256 == NULL && !m.quarantined);
+    m = ems_media_ids_get(&r.synapse.media->ids, 1);
+    CU_ASSERT(m.id_size == 7 && m.size == 7 && m.sha256 != NULL && m.quarantined);
+    CU_ASSERT(m.sha256 != NULL && m.sha256[31] == 1 && m.uploader == ems_media_uploader("@a:b", 4));
+    m = ems_media_ids_get(&r.synapse.media->ids, 2);
+    CU_ASSERT_EQUAL(m.size, EMS_NOWHERE);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(r.synapse.events);
+    CU_ASSERT_EQUAL_FATAL(r.synapse.events->others.count, 1);
+    CU_ASSERT_STRING_EQUAL(r.synapse.events->others.items[0].room_version, "10");
+    release(&r);
+}
+
 /* An index that lacks a row: only the thorough check compares it with its table. */
 static void test_thorough(void)
 {
@@ -351,6 +393,7 @@ int main(void)
         {"what is in it", test_contents},
         {"cut and overwritten", test_damage},
         {"indexes, when asked for", test_thorough},
+        {"media and events", test_for_the_upload},
         {"WAL mode", test_wal},
         {"a hot journal", test_hot_journal},
         {"hostile schemas, and signals", test_hostile},
