@@ -479,7 +479,11 @@ static void try_border(unsigned n, const char *options, const char *name, unsign
     CU_ASSERT_STRING_EQUAL(name_of[place], name);
     verify("no fault");
     try_faults(places, place + 1 < n ? 2 : 1, false);
-    if (is_long())
+    /* Numbers from 1, and the first part's bytes lost or under another name: two faults that do not
+     * tell where the numbering began, so there is no one right answer to compare with. */
+    if (is_long() && before_first != NULL)
+        try_faults(places + 2, 1, true);
+    else if (is_long())
         try_faults(places, 4, true);
     remove_set();
 }
