@@ -20,6 +20,9 @@ enum {
      * a relay holds EMS_RELAY_DEPTH of them. Spans of literal data may be much shorter (GnuPG's
      * chunks of 8 KiB), which the decoder waits for anyway. */
     RING = 256,
+    /* Places that nobody has pinned: the decoder's lead over whoever pins is what a relay holds,
+     * two or three of EMS_BOOKMARK_SPACING. */
+    UNPINNED_MAX = 16,
 };
 
 /* One place, all layers of it. */
@@ -126,6 +129,16 @@ static bool make_room(struct ems_bookmarks *b)
     return true;
 }
 
+/* With the lock held. The pinned ones are all in front. */
+static void forget_oldest(struct ems_bookmarks *b)
+{
+    struct place *oldest = &b->places[b->pins];
+
+    ems_inflate_place_release(&oldest->inflate);
+    b->count--;
+    memmove(oldest, oldest + 1, (b->count - b->pins) * sizeof *oldest);
+}
+
 /* A place that cannot be kept is no loss: an earlier one will do, or the beginning. */
 void ems_bookmarks_inflate(struct ems_bookmarks *b, uint64_t offset, uint64_t below,
                            struct ems_inflate_place *inflate)
@@ -138,6 +151,8 @@ void ems_bookmarks_inflate(struct ems_bookmarks *b, uint64_t offset, uint64_t be
     usable = (!place.encrypted || find_message(b, below, &place)) && make_room(b);
     if (usable)
         b->places[b->count++] = place;
+    if (b->count - b->pins > UNPINNED_MAX)
+        forget_oldest(b);
     pthread_mutex_unlock(&b->lock);
     if (!usable)
         ems_inflate_place_release(inflate);

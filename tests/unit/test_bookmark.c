@@ -232,6 +232,25 @@ static void test_many(void)
     ems_bookmarks_free(b);
 }
 
+/* A table of any size: places that nobody asks for do not pile up. */
+static void test_forgotten(void)
+{
+    struct ems_bookmarks *b = ems_bookmarks_new();
+
+    for (uint64_t i = 1; i <= 1000; i++) {
+        struct ems_inflate_place place = {.member_size = i};
+
+        place.deflate = ems_deflate_new(EMS_DEFLATE_ZLIB, NULL);
+        ems_bookmarks_inflate(b, i * 100, i, &place);
+        if (i == 5)
+            CU_ASSERT_EQUAL(ems_bookmarks_pin(b, 333), 0);
+    }
+    CU_ASSERT_EQUAL(ems_bookmarks_pin(b, 50000),
+                    0); /* nothing is left between the pin and the end */
+    CU_ASSERT_EQUAL(ems_bookmarks_pin(b, 100000), 1);
+    ems_bookmarks_free(b);
+}
+
 static void clean_up(void)
 {
     ems_buf_release(&plain);
@@ -244,6 +263,7 @@ int main(void)
         {"every form of upload is read again from its middle", test_forms},
         {"a file that changed is noticed", test_changed},
         {"more places than are kept", test_many},
+        {"places that nobody asks for", test_forgotten},
     };
     int failed = ems_tests_run("bookmark", tests, sizeof tests / sizeof tests[0]);
 
