@@ -115,17 +115,17 @@ nothing_else() {
 }
 
 # How many messages, and how long, a restore is.
-declare -A messages
+declare -A messages ms # emb: with making the server
 for server in emb dsn; do
-    ms=$(date +%s%3N)
+    began=$(date +%s%3N)
     (export LD_PRELOAD=$shim EMS_KILL_COUNT=$work/count; tool $server -d target v0.sql.gz) ||
         no "restore $server"
-    ms=$(($(date +%s%3N) - ms))
+    ms[$server]=$(($(date +%s%3N) - began))
     messages[$server]=$(($(cat count) + 10)) # more where something is replaced
     [ "$(cat count)" -gt 100 ] && ok || no "only $(cat count) messages"
 done
 
-# choose_moment SERVER: one at random, in `moment`. The edges, where databases are made, cleaned up and
+# choose_moment SERVER LIKE: one at random, in `moment`; the time is that of a restore on LIKE. The edges, where databases are made, cleaned up and
 # renamed, are as likely as all the rest.
 choose_moment() {
     local all=${messages[$1]} r=$((RANDOM * 32768 + RANDOM))
@@ -133,7 +133,7 @@ choose_moment() {
     0) moment=$((1 + r % 40)) ;;
     1) moment=$((all - 30 + r % 30)) ;;
     2) moment=$((1 + r % all)) ;;
-    *) r=$((r % (ms * 11 / 10))); moment=$((r / 1000)).$(printf %03d $((r % 1000))) ;;
+    *) r=$((r % (${ms[$2]} * 11 / 10))); moment=$((r / 1000)).$(printf %03d $((r % 1000))) ;;
     esac
 }
 
@@ -148,21 +148,22 @@ for ((i = 1; i <= kills; i++)); do
     7) whom=tool server=dsn mode=fresh ;;
     0) whom=backend server=dsn mode=fresh ;;
     esac
-    was=${holds[$server]} new=$((1 - ${holds[$server]}))
+    was=${holds[$server]} new=$((1 - ${holds[$server]})) like=dsn
     args=(-d target)
     if [ $mode = force ]; then
         args+=(-f)
+    elif [ $server = emb ]; then # the server is made again, too
+        rm -rf emb
+        was=none like=emb
     else # the target goes away first
-        [ $server = dsn ] || emb_start
-        owner=$(sql $server -c "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'target'")
-        sql $server -c 'DROP DATABASE target' -c "DROP ROLE $owner"
-        [ $server = dsn ] || emb_stop
+        owner=$(sql dsn -c "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'target'")
+        sql dsn -c 'DROP DATABASE target' -c "DROP ROLE $owner"
         was=none
     fi
     # Sometimes twice, so that the second one meets the cleaning up after the first.
     times=$((1 + (RANDOM % 3 == 0)))
     for ((k = 1; k <= times; k++)); do
-        choose_moment $server
+        choose_moment $server $like
         step="kill $i of seed $seed: $whom of $server, $mode, at $moment"
         interrupt $whom $server "$moment" "${args[@]}" v$new.sql.gz
         case $got in
