@@ -18,6 +18,7 @@ static inline uint64_t rotate(uint64_t x, unsigned bits)
 
 /* ---- SipHash ---- */
 
+/* One SipRound: additions, rotations and exclusive ors only, the same time for all values. */
 static inline void mix(uint64_t v[4])
 {
     v[0] += v[1];
@@ -41,6 +42,7 @@ static inline void begin(uint64_t v[4], const uint64_t key[2])
     v[3] = key[1] ^ 0x7465646279746573u;
 }
 
+/* Two rounds a word, four at the end: that is the 2-4 in the name. */
 static inline void take_word(uint64_t v[4], uint64_t word)
 {
     v[3] ^= word;
@@ -101,6 +103,7 @@ void ems_row_hash_init(struct ems_row_hash *h, const uint8_t key[EMS_ROW_HASH_KE
     *h = (struct ems_row_hash){.key = {load64(key), load64(key + 8)}};
 }
 
+/* Modulo 2^128, with the carry by hand: unsigned __int128 is no C11. */
 static inline void add(struct ems_row_hash *h, const uint64_t value[2])
 {
     h->sum[0] += value[0];
@@ -144,6 +147,7 @@ static void keep(struct ems_row_hash *h, const uint8_t *data, size_t size)
     feed_part(h, data, size - h->after_cr);
 }
 
+/* The LF has come; the CR that may have been kept before it is not part of the line. */
 static void end_part(struct ems_row_hash *h)
 {
     uint64_t value[2];
@@ -154,6 +158,7 @@ static void end_part(struct ems_row_hash *h)
     h->size = h->tail = 0;
 }
 
+/* Most lines lie whole in a piece and are hashed where they are. */
 void ems_row_hash_feed(struct ems_row_hash *h, const uint8_t *data, size_t size)
 {
     const uint8_t *stop = data + size, *lf;

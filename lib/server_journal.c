@@ -26,6 +26,8 @@ static void hash_numbers(gcry_md_hd_t md, uint64_t a, uint64_t b, uint64_t c)
     hash_text(md, text);
 }
 
+/* SHA-256, though its parts hold CRCs only: whoever changes rows so that these stay equal cheats
+ * himself, and --verify finds it. The counts keep the three lists apart. */
 int ems_journal_identity(const struct ems_plan *plan, char hex[EMS_JOURNAL_IDENTITY],
                          struct ems_error *err)
 {
@@ -65,6 +67,7 @@ int ems_journal_create(PGconn *conn, struct ems_error *err)
     return rc == EMS_OK ? ems_pq_run(conn, "commit", err, "COMMIT") : rc;
 }
 
+/* The primary key refuses a second line for a table: it would mean that it was loaded twice. */
 int ems_journal_record(PGconn *conn, const char *table, uint64_t rows, uint32_t crc,
                        struct ems_error *err)
 {
@@ -95,6 +98,8 @@ static int misfit(const char *table, struct ems_error *err)
                     ems_printable(table, strlen(table), shown, sizeof shown));
 }
 
+/* The identity was compared before; these numbers are the proof that the journal is of these rows
+ * and not only of a dump that looks alike. */
 static int read_blocks(const PGresult *answer, struct ems_plan *plan, bool *after,
                        struct ems_error *err)
 {
@@ -132,6 +137,7 @@ static void read_items(const PGresult *answer, struct ems_plan *plan)
     }
 }
 
+/* Without a journal nothing can be said about what is there (somebody removed it by hand). */
 int ems_journal_read(PGconn *conn, struct ems_plan *plan, bool *after, struct ems_error *err)
 {
     static const char exists[] =

@@ -65,6 +65,7 @@ void ems_leftover_drop_all(PGconn *admin, const char *resumed_target)
     PQclear(answer);
 }
 
+/* Waits by itself for connections that are about to end (CountOtherDBBackends: 5 s). */
 int ems_leftover_rename(PGconn *admin, const char *from, const char *to, struct ems_error *err)
 {
     char *a = PQescapeIdentifier(admin, from, strlen(from));
@@ -104,6 +105,8 @@ int ems_leftover_disconnect(PGconn *admin, const char *role, struct ems_error *e
 
 /* ---- resuming ---- */
 
+/* A comment, because it belongs to the database and not to what is in it: it can be read without
+ * connecting, and outlives a new name. */
 int ems_leftover_mark(PGconn *admin, const char *database, const char *identity, const char *target,
                       struct ems_error *err)
 {
@@ -128,6 +131,7 @@ static bool is_for(const char *mark, const char *target)
     return blank != NULL && strcmp(blank + 1, target) == 0;
 }
 
+/* DEAD: what another run is just working on is not taken from it. */
 int ems_leftover_find(PGconn *admin, const char *identity, const char *target,
                       struct ems_leftover *left, struct ems_error *err)
 {

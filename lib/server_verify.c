@@ -75,6 +75,8 @@ void ems_verify_free(struct ems_verify *v)
     free(v);
 }
 
+/* Every table of the dump, also those without rows: they must be empty. One entry for each of the
+ * scanner's facts, in the same order. */
 static int add_table(struct ems_verify *v, const char *name, struct ems_error *err)
 {
     struct table *t;
@@ -107,6 +109,8 @@ static struct table *find_table(struct ems_verify *v, const char *name)
     return NULL;
 }
 
+/* The column list is kept as the dump has it: its order decides what a row's text is, and generated
+ * columns are not in it. */
 static int begin_block(struct ems_verify *v, const struct ems_sql_statement *s,
                        struct ems_error *err)
 {
@@ -207,6 +211,7 @@ static int hash_table(PGconn *conn, const struct table *t, const char *name, con
     return rc;
 }
 
+/* By the server: nothing but the number is of interest. */
 static int count_rows(PGconn *conn, const char *name, uint64_t *rows, struct ems_error *err)
 {
     struct ems_buf sql = {0};
@@ -254,6 +259,10 @@ static int read_table(struct ems_verify *v, PGconn *conn, struct table *t, struc
     return rc;
 }
 
+/*
+ * One thread: takes the next table until there is none, or somebody failed. The lock is held except
+ * while a table is read; a table's entry belongs to the thread that took it.
+ */
 static void *read_tables(void *argument)
 {
     struct reader *r = argument;
@@ -278,6 +287,7 @@ static void *read_tables(void *argument)
     return NULL;
 }
 
+/* For qsort_r: the largest first, so that no thread begins it when the others are done. */
 static int by_bytes(const void *a, const void *b, void *tables)
 {
     const struct table *all = tables;
@@ -365,6 +375,8 @@ static void end_reader(struct reader *r, bool cancel)
     PQfinish(r->conn);
 }
 
+/* Threads are joined before anything is judged: their failures come after a failure of the tick,
+ * which is what the operator asked for. */
 static int read_all(struct ems_verify *v, struct ems_staging *staging, unsigned jobs,
                     int (*tick)(void *, struct ems_error *), void *context, struct ems_error *err)
 {
@@ -458,6 +470,8 @@ const struct ems_verify_result *ems_verify_result(const struct ems_verify *v)
 
 #define AGAIN "pg_temp.ems_again"
 
+/* LIKE copies columns and NOT NULL, which is all that decides how text is read. The table goes with
+ * the transaction, whatever happens. */
 static int begin_again(struct table *t, struct ems_copy *copy, uint64_t line, struct ems_error *err)
 {
     char *name = sql_name(copy->conn, t);
@@ -501,6 +515,7 @@ static int end_again(struct ems_verify *v, struct table *t, struct ems_copy *cop
     return rc;
 }
 
+/* One event of the other reading; blocks of tables that are decided pass by. */
 static int decide(struct ems_verify *v, struct ems_copy *copy, const struct ems_sql_event *event,
                   struct ems_error *err)
 {
