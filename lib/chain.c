@@ -82,7 +82,8 @@ static enum ems_content classify(const uint8_t *head, size_t size)
         return EMS_CONTENT_SQLITE;
     if (ems_tar_probe(head, size))
         return EMS_CONTENT_TAR;
-    if (size >= 5 && memcmp(head, "PGDMP", 5) == 0) /* whatever it is called: the scanner names it */
+    if (size >= 5 &&
+        memcmp(head, "PGDMP", 5) == 0) /* whatever it is called: the scanner names it */
         return EMS_CONTENT_SQL;
     return ems_sqlscan_probe(head, size, &other) ? EMS_CONTENT_SQL : EMS_CONTENT_UNKNOWN;
 }
@@ -160,6 +161,15 @@ int ems_chain_settle(struct ems_chain *chain, struct ems_error *err)
     }
     if (rc == EMS_END || below.code == err->code)
         return err->code;
+    if (below.code == EMS_PGP_TRUNCATED && err->code == EMS_GZIP_CORRUPT &&
+        chain->pgp.partial_lengths) {
+        /* What was only cut is right up to its end: here lengths are damaged too. */
+        char text[sizeof below.text];
+
+        memcpy(text, below.text, sizeof text);
+        below.code = EMS_OK;
+        ems_fail(&below, EMS_PGP_MODIFIED, "%.120s; inside, first: %.110s", text, err->text);
+    }
     if (err->origin != EMS_NOWHERE && below.code == EMS_PGP_MODIFIED)
         below.origin = err->origin;
     *err = below;

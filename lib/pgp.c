@@ -101,6 +101,7 @@ static int open_container(struct message *m, const struct ems_pgp_header *h, str
     size_t have;
     int rc;
 
+    m->facts->partial_lengths = h->kind == EMS_PGP_PARTIAL;
     if (h->tag == EMS_PGP_TAG_SED) {
         m->facts->container = "sed";
         m->facts->integrity = "none";
@@ -460,6 +461,10 @@ static int settle(struct message *m, struct ems_error *inner, struct ems_error *
         *err = *inner;
         return inner->code;
     }
+    /* What was only cut is right up to its end. A damaged length in front of a chunk makes the rest
+     * look cut. */
+    if (rc == EMS_PGP_TRUNCATED && inner->code == EMS_PGP_MALFORMED && m->facts->partial_lengths)
+        rc = EMS_PGP_MODIFIED;
     ems_fail(err, rc, "%.120s; inside, first: %.110s", outer.text, inner->text);
     err->stage = outer.stage;
     /* Damage is near the first oddity rather than at the end, where it was proven. */

@@ -100,6 +100,7 @@ struct ems_pgp_facts {
     bool armored;
     bool text_mode; /* the sender declared text: its line ends were CR LF on the way, and are LF */
     bool weak_session_key; /* all zero: some senders made such (CVE-2025-13470) */
+    bool partial_lengths;  /* of the container: its size shows only at its end */
 };
 
 struct ems_bookmarks;

@@ -239,4 +239,33 @@ fi
 ldd "$(command -v ems-check)" >out.txt
 says_not libpq
 
+# A chunk's length is damaged, and so the message seems to go on behind its end. It was not cut: what
+# lies in front of the end is wrong already.
+spoil() { # the first chunk of the container, and a length half a megabyte behind it
+    perl -e '
+        undef $/;
+        open my $h, "+<:raw", $ARGV[0] or die;
+        my $m = <$h>;
+        my $at = 2 + ord(substr $m, 1, 1);           # behind the packet with the session key
+        my $next = $at + 1;
+        while ($next < 500000) {
+            die "no partial length" if substr($m, $next, 1) !~ /[\xe9-\xfe]/;
+            $next += 1 + (1 << (ord(substr $m, $next, 1) & 31));
+        }
+        substr($m, $at + 4000, 8) ^= "damaged!";
+        substr($m, $next, 5) = "\xff\x7f\xff\xff\xff";
+        seek $h, 0, 0;
+        print $h $m;' "$1"
+}
+dump 16000 >large.sql
+for algorithm in none zlib; do
+    rm -rf d && mkdir d
+    gzip -c large.sql | gpg --batch --quiet --no-tty --pinentry-mode loopback --passphrase-file pass \
+        --compress-algo $algorithm --symmetric >message
+    spoil message
+    split -b 100000 message d/$x.part-
+    check "damaged lengths, compression $algorithm" 1 ems-check -p pass d
+    says 'pgp-modified'
+done
+
 finish check

@@ -13,7 +13,7 @@ esac
 root=$work/root prefix=/opt/ems
 # "-o all": what is built is installed, nothing is built.
 installer=(make -s -C "$here" -o all "VARIANT=$variant" "DESTDIR=$root" "PREFIX=$prefix")
-cc=${CC:-cc}
+read -ra cc <<<"${CC:-cc}" # perhaps "ccache gcc"
 include=$root$prefix/include
 export PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_PATH=$root$prefix/lib/pkgconfig
 
@@ -29,7 +29,7 @@ done
 for header in "$include"/ems/*.h; do
     name=ems/$(basename "$header")
     echo "#include <$name>" >one.c
-    check "$name stands alone" 0 "$cc" -std=c11 -Wall -Wextra -Wpedantic -Werror -I "$include" \
+    check "$name stands alone" 0 "${cc[@]}" -std=c11 -Wall -Wextra -Wpedantic -Werror -I "$include" \
         -fsyntax-only one.c
 done
 
@@ -64,7 +64,7 @@ if objdump -p "$root$prefix/lib/libems.so" | grep -q 'NEEDED.*libpq'; then no 'l
 
 # Another program, by the .pc file alone.
 # shellcheck disable=SC2046,SC2086 # words
-check 'build the example' 0 "$cc" -std=c11 -Wall -Wextra -Werror $sanitizer -o verify_manifest \
+check 'build the example' 0 "${cc[@]}" -std=c11 -Wall -Wextra -Werror $sanitizer -o verify_manifest \
     "$here/tests/example/verify_manifest.c" $(pkg-config --cflags --libs ems)
 export LD_LIBRARY_PATH=$root$prefix/lib
 mkdir up
