@@ -484,8 +484,6 @@ int cli_tick(void *context, struct ems_error *err)
 
     if (caught_signal != 0)
         return ems_fail(err, EMS_IO_ERROR, "interrupted");
-    if (!wants_progress(cli) || cli->progress_name == NULL)
-        return EMS_OK;
     t = now();
     if (cli->progress_next == 0) {
         layer_started = t;
@@ -494,7 +492,8 @@ int cli_tick(void *context, struct ems_error *err)
     if (t < cli->progress_next)
         return EMS_OK;
     cli->progress_next = t + 0.25; /* at most four a second */
-    draw(cli, t - layer_started);
+    if (cli->progress_name != NULL && wants_progress(cli))
+        draw(cli, t - layer_started);
     return EMS_OK;
 }
 
