@@ -133,7 +133,8 @@ static void judge_secrets(const struct ems_config *c, struct ems_findings *findi
 static void judge_macaroon(const struct ems_config *c, struct ems_findings *findings)
 {
     const struct ems_config_value *name = &c->values[EMS_SETTING_SERVER_NAME];
-    bool registration = ems_config_get(c, EMS_SETTING_REGISTRATION) != NULL;
+    bool registration = ems_config_get(c, EMS_SETTING_REGISTRATION) != NULL ||
+                        ems_config_get(c, EMS_SETTING_REGISTRATION_PATH) != NULL;
 
     if (ems_config_get(c, EMS_SETTING_MACAROON) != NULL ||
         ems_config_get(c, EMS_SETTING_MACAROON_PATH) != NULL)
@@ -186,6 +187,12 @@ static void judge_keys(const struct ems_config *c, struct ems_findings *findings
         fail(findings, inside, "signing_key", "is not text");
     if (old != NULL && old->type != EMS_YAML_MAP && old->type != EMS_YAML_ALIAS)
         fail(findings, old, "old_signing_keys", "is not a mapping of key ids");
+    if (old != NULL && c->old_key_count > 0)
+        ems_findings_add(findings, EMS_KEY_MALFORMED, EMS_SEVERITY_NOTE, old->file, NULL,
+                         EMS_NOWHERE,
+                         "Keep them in the new configuration: other servers still verify old "
+                         "events with them.",
+                         "line %lu: old_signing_keys lists %zu keys", old->line, c->old_key_count);
     for (size_t i = 0; old != NULL && i < c->old_key_count; i++) {
         const struct ems_config_old_key *key = &c->old_keys[i];
         const char *what = !key->is_ed25519    ? "is not of type ed25519"

@@ -174,17 +174,32 @@ static const char *check_names(struct upload *u)
 
 /* ---- database ---- */
 
+/* The setting that says what the database is. database_path means SQLite, but only where the other
+ * two are silent: beside `database` Synapse warns and ignores it (synapse/config/database.py). */
+static enum ems_setting database_setting(const struct ems_config *c)
+{
+    static const enum ems_setting in_order[] = {EMS_SETTING_DATABASES, EMS_SETTING_DATABASE,
+                                                EMS_SETTING_DATABASE_PATH};
+
+    for (size_t i = 0; i < sizeof in_order / sizeof in_order[0]; i++)
+        if (ems_config_get(c, in_order[i]) != NULL)
+            return in_order[i];
+    return EMS_SETTING_COUNT;
+}
+
 /* Both kinds in one upload happen after a move to PostgreSQL: then nothing contradicts. */
 static void check_database(struct upload *u)
 {
-    const struct ems_config_databases *said =
-        ems_config_get(&u->config, EMS_SETTING_DATABASES) != NULL ? &u->config.several
-                                                                  : &u->config.one;
-    const struct ems_config_value *where = ems_config_get(&u->config, EMS_SETTING_DATABASE);
-    const char *file = where != NULL ? where->file : u->config.name;
+    static const struct ems_config_databases by_path = {.count = 1, .sqlite = 1};
+    enum ems_setting where = u->has_config ? database_setting(&u->config) : EMS_SETTING_COUNT;
+    const struct ems_config_databases *said = where == EMS_SETTING_DATABASES  ? &u->config.several
+                                              : where == EMS_SETTING_DATABASE ? &u->config.one
+                                                                              : &by_path;
+    const char *file;
 
-    if (!u->has_config)
+    if (where == EMS_SETTING_COUNT)
         return;
+    file = u->config.values[where].file;
     if (said->postgres > 0 && said->sqlite == 0 && u->sqlite != NULL && u->dump == NULL)
         ems_findings_add(u->findings, EMS_CONFIG_MALFORMED, EMS_SEVERITY_ERROR, file, NULL,
                          EMS_NOWHERE, "Ask for a dump of the PostgreSQL database.",
@@ -208,12 +223,50 @@ static bool has_providers(const struct upload *u)
                              (local != NULL && local->type == EMS_YAML_BOOL && !local->truth));
 }
 
+/* The last name of a path, without the slashes behind it. */
+static const char *last_name(const char *path, size_t *size)
+{
+    size_t end = strlen(path), at;
+
+    while (end > 0 && path[end - 1] == '/')
+        end--;
+    for (at = end; at > 0 && path[at - 1] != '/'; at--)
+        ;
+    *size = end - at;
+    return path + at;
+}
+
+/* The guide packs media_store_path as it is, so the archive's prefix ends like it. Another name may
+ * be a copy of it or an old store: worth a question, not more. */
+static void check_store_path(struct upload *u, const struct ems_artifact *a)
+{
+    const char *path = config_text(u, EMS_SETTING_MEDIA_STORE_PATH);
+    const struct ems_fact *prefix = ems_facts_find(&a->facts, "prefix");
+    const char *said, *packed;
+    size_t said_size, packed_size;
+
+    if (path == NULL || prefix == NULL || prefix->text == NULL)
+        return;
+    said = last_name(path, &said_size);
+    packed = last_name(prefix->text, &packed_size);
+    if (said_size == 0 || packed_size == 0 ||
+        (said_size == packed_size && memcmp(said, packed, said_size) == 0))
+        return;
+    ems_findings_add(u->findings, EMS_MEDIA_EXTRA, EMS_SEVERITY_NOTE, a->name, NULL, EMS_NOWHERE,
+                     "Ask whether it is the store that the server uses.",
+                     "the media store was packed from %s, but media_store_path is %s", prefix->text,
+                     path);
+}
+
 /* Each archive of media that was read to its end, and whose list is therefore whole. An export
  * without a manifest that can be read has none; that was said. */
 static void check_media(struct upload *u)
 {
     const struct ems_artifact *database = u->dump != NULL ? u->dump : u->sqlite;
 
+    for (size_t i = 0; i < u->report->count; i++)
+        if (u->report->artifacts[i].kind == EMS_KIND_MEDIA_STORE)
+            check_store_path(u, &u->report->artifacts[i]);
     if (database == NULL || database->synapse.media == NULL)
         return;
     for (size_t i = 0; i < u->report->count; i++) {

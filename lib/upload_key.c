@@ -3,6 +3,7 @@
 
 #include "event_sample.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,10 +59,26 @@ static void see_list(struct witness *w, const struct ems_event_list *list, const
         see_sample(w, &list->items[i], server, keys);
 }
 
+/* Should the server get a new key, events signed with this one are verified by other servers with
+ * what old_signing_keys says (synapse/config/key.py); the line is ready to be copied. */
+static const char *advise_old_key(const struct ems_signing_keys *keys, const char *id, char *out,
+                                  size_t size)
+{
+    const struct ems_signing_key *key = ems_signing_keys_find(keys, id);
+
+    snprintf(out, size,
+             "If the server gets a new key, list this one under old_signing_keys: \"%s\": {key: "
+             "\"%s\", expired_ts: milliseconds of the last use}.",
+             id, key != NULL ? key->public_text : "");
+    return out;
+}
+
 /* There are keys and events: do they belong to each other? */
 static void compare(const struct witness *w, const struct ems_signing_keys *keys, const char *name,
                     struct ems_findings *findings)
 {
+    char advice[400];
+
     if (w->known_id[0] == '\0') {
         ems_findings_add(findings, EMS_KEY_MISMATCH, EMS_SEVERITY_ERROR, name, NULL, EMS_NOWHERE,
                          NULL, "the newest events are signed with %s, but this is %s", w->newest_id,
@@ -82,7 +99,8 @@ static void compare(const struct witness *w, const struct ems_signing_keys *keys
                          "older events are signed with %s, but the newest with %s", w->known_id,
                          w->newest_id);
     if (w->good > 0)
-        ems_findings_add(findings, EMS_KEY_MISMATCH, EMS_SEVERITY_NOTE, name, NULL, EMS_NOWHERE, "",
+        ems_findings_add(findings, EMS_KEY_MISMATCH, EMS_SEVERITY_NOTE, name, NULL, EMS_NOWHERE,
+                         advise_old_key(keys, w->known_id, advice, sizeof advice),
                          "this key signed the newest events: %u signatures of %s verified", w->good,
                          w->known_id);
     else

@@ -73,6 +73,7 @@ says '^example.org.signing.key: verified'
 says 'example.org, psycopg2, password pepper set \(13 characters\)'
 says 'ed25519:a_1, public key [A-Za-z0-9+/]{43}$'
 says 'this key signed the newest events: 1 signatures of ed25519:a_1 verified'
+says 'list this one under old_signing_keys: "ed25519:a_1": .key: "[A-Za-z0-9+/]{43}", expired_ts: '
 says_not 'warning: .*(config|key)-'
 says_not SeCrEt
 check 'json' 0 ems-check --json good
@@ -95,6 +96,13 @@ wrong 'no configuration' 0 config-missing 'no homeserver.yaml' 'rm homeserver.ya
 wrong 'no key' 0 config-missing 'no signing key in the upload; ed25519:a_1 is needed' 'rm *.key'
 wrong 'key file not sent' 0 config-missing 'signing_key_path names /data/example.org.signing.key' 'rm *.key'
 wrong 'secret file not sent' 0 config-missing 'turn_shared_secret_path names /x/turn' 'echo "turn_shared_secret_path: /x/turn" >>homeserver.yaml'
+for secret in macaroon_secret_key form_secret registration_shared_secret worker_replication_secret; do
+    wrong "file of $secret not sent" 0 config-missing "${secret}_path names /x/a-file, which is not in the upload" \
+        "sed -i /^$secret:/d homeserver.yaml; echo ${secret}_path: /x/a-file >>homeserver.yaml"
+    echo x >d/a-file
+    check "file of $secret sent" 0 ems-check d
+    says_not '_path names'
+done
 wrong 'not YAML' 1 config-malformed 'line 8: ' 'echo "form_secret: SeCrEt: x" >>homeserver.yaml'
 wrong 'both forms of a secret' 1 config-malformed 'form_secret and the same with _path' 'echo "form_secret_path: /x" >>homeserver.yaml'
 wrong 'placeholder' 0 config-malformed 'form_secret is still a placeholder' 'sed -i "s/^form_secret.*/form_secret: CHANGEME/" homeserver.yaml'
@@ -103,6 +111,10 @@ wrong 'no server name' 1 config-server-name 'server_name is not set' 'sed -i 1d 
 wrong 'another server asked for' 1 config-server-name 'the configuration is of example.org, but --server-name says a.b' : --server-name a.b
 wrong 'another server, no configuration' 1 synapse-server-name 'the database is of example.org, but --server-name says a.b' 'rm homeserver.yaml' --server-name a.b
 wrong 'SQLite in the configuration' 1 config-malformed 'the server uses SQLite, but' 'sed -i s/psycopg2/sqlite3/ homeserver.yaml'
+wrong 'SQLite by its path' 1 config-malformed 'the server uses SQLite, but' 'sed -i "s,^database:.*,database_path: /data/homeserver.db," homeserver.yaml'
+wrong 'two databases' 0 config-malformed 'has 2 databases; one dump is not enough' 'sed -i "s,^database:.*,databases: {m: {name: psycopg2}\, s: {name: psycopg2}}," homeserver.yaml'
+wrong 'old keys' 0 key-malformed 'old_signing_keys lists 1 keys' 'echo "old_signing_keys: {\"ed25519:old\": {key: nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A, expired_ts: 1}}" >>homeserver.yaml'
+wrong 'media nowhere' 0 config-malformed 'enable_local_media_storage is off' 'echo "enable_local_media_storage: false" >>homeserver.yaml'
 wrong 'S3' 0 config-malformed 'media may live in S3' 'echo "media_storage_providers: [{module: s3}]" >>homeserver.yaml'
 wrong 'a broken key' 1 key-malformed 'line 1: the key is not 43 characters' 'sed -i s/.$// *.key'
 wrong 'another key' 1 key-mismatch 'signed with ed25519:a_1, but this is ed25519:a_2' 'sed -i s/a_1/a_2/ *.key'
@@ -121,6 +133,13 @@ rm -rf d && cp -rp good d && mkdir d/conf.d && mv d/homeserver.yaml d/conf.d/ &&
 check 'Debian: the name in a file of its own' 0 ems-check d
 says_not 'server_name is not set'
 says '^server_name.yaml: verified'
+# database_path beside another setting for the database is ignored, as Synapse does.
+rm -rf d && cp -rp good d && echo 'database_path: /data/homeserver.db' >>d/homeserver.yaml
+check 'a path of SQLite that counts for nothing' 0 ems-check d
+says_not 'uses SQLite'
+rm -rf d && cp -rp good d && sed -i /^password_config/d d/homeserver.yaml
+check 'no pepper' 0 ems-check d
+says 'example.org, psycopg2, password pepper not set'
 rm -rf d && cp -rp good d && echo 'repo: {bindAddress: 127.0.0.1}' >d/media-repo.yaml
 check "another program's YAML" 0 ems-check d
 says '^media-repo.yaml: unchecked'

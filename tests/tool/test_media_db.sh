@@ -155,6 +155,16 @@ check 'storage providers' 0 ems-check up
 says 'warning: media BBBBccccDDDD2222eeeeFFFF .1777 bytes. is in the database, but its file is not here .media-db-missing'
 says 'media may live in S3 only'
 
+# --- the place in the configuration is that of the archive, or somebody asks ---
+for path in /var/lib/matrix-synapse/media /data/media/ media; do
+    fresh && store d && printf 'server_name: example.org\nmedia_store_path: %s\n' "$path" >up/homeserver.yaml
+    check "media_store_path $path" 0 ems-check up
+    says_not 'media_store_path is'
+done
+sed -i 's,^media_store_path.*,media_store_path: /data/media_store,' up/homeserver.yaml
+check 'another store' 0 ems-check up
+says 'note: the media store was packed from var/lib/matrix-synapse/media/, but media_store_path is /data/media_store'
+
 # --- many: the first are named, all are counted ---
 fresh && perl -e 'printf "Id%022d\timage/png\t5\t1700000000000\t\\N\t\@a:example.org\t\\N\t\\N\t\\N\tf\tt\t\\N\n", $_ for 1..500' >many
 dump COPY many && store d
