@@ -1,6 +1,10 @@
 /*
- * cli.h - what the tools share on their command line side: options, passphrases, progress, signals,
- * and the printing of the report. No format is parsed here.
+ * cli.h - what the tools share on their command line side. No format is parsed here. A run is
+ *
+ *     cli_start > cli_load_secrets > cli_resolve > cli_load_manifest > the work > cli_finish
+ *
+ * and what goes wrong on the way is a finding of the report, so that cli_finish says it and knows
+ * the exit status. Each section below has its file.
  */
 #ifndef EMS_CLI_H
 #define EMS_CLI_H
@@ -52,19 +56,22 @@ struct cli {
     size_t path_count;
 
     /* of the run */
+    bool stdout_is_data; /* by cli_take_stdout: the report goes to standard error */
     struct ems_report report;
     struct ems_pgp_secrets *secrets;
     struct ems_pgp_recipient_keys *recipient;
     struct ems_manifest *manifest; /* of the upload, or NULL */
-    double started;
-    char *epilogue; /* printed after a good text report; freed by cli_finish */
+    double started;                /* cli_now() */
+    char *epilogue;                /* printed after a good text report; freed by cli_finish */
     _Atomic uint64_t bytes_done;
     uint64_t bytes_total;      /* 0: unknown */
     const char *progress_name; /* artifact and layer shown */
     const char *progress_layer;
-    double progress_next;
-    bool progress_shown;
+    double progress_started, progress_next; /* cli_now(); next is 0 before the layer's first tick */
+    bool progress_shown;                    /* the terminal's cursor is in the progress line */
 };
+
+/* ---- cli.c: the frame of a run ---- */
 
 /*
  * Parse the command line, harden the process (no core files, no ptrace, SIGPIPE ignored, SIGINT and
@@ -73,23 +80,53 @@ struct cli {
  */
 int cli_start(struct cli *, const struct cli_tool *, int argc, char **argv);
 
-/* Load what unlocks messages. 0, or an exit status after a message. */
-int cli_load_secrets(struct cli *);
-
 /* A wrong use of the options that only the tool can see: message, hint at --help, returns 2. */
 int cli_usage(const struct cli *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* "tool: message" on stderr. */
 void cli_message(const struct cli *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* An ems_tick_fn (context: struct cli): draws progress, ends the work after a signal. */
-int cli_tick(void *cli, struct ems_error *);
+/* A failure that is not of one artifact. */
+void cli_fail(struct cli *, const struct ems_error *);
+
+/* Has a signal come that asks for the end of the work? */
+bool cli_interrupted(void);
+
+/* Seconds of a clock that never goes back. */
+double cli_now(void);
+
+/*
+ * Print the report (to stdout, or stderr if stdout carries data), release everything, and return
+ * the exit status of the process. After a signal it does not return but lets the signal have its
+ * way.
+ */
+int cli_finish(struct cli *);
+
+/* The end without a report, after cli_usage: what cli_load_secrets and others have taken. */
+void cli_release(struct cli *);
+
+/* ---- options.c: the table of options ---- */
+
+/* Parse the command line by cli->tool. -1: go on; else as cli_start. */
+int cli_parse(struct cli *, int argc, char **argv);
+
+/* ---- secrets.c: passphrases and keys ---- */
+
+/* Load what unlocks messages. 0, or an exit status after a message. */
+int cli_load_secrets(struct cli *);
+
+/* ---- progress.c ---- */
+
+/* Back to the start of the terminal's line, and erase it (ECMA-48: CR, EL). */
+#define CLI_CLEAR_LINE "\r\033[K"
 
 /* What the progress line shows from now on; total in bytes of bytes_done. */
 void cli_progress(struct cli *, const char *name, const char *layer, uint64_t total);
 
-/* A failure that is not of one artifact. */
-void cli_fail(struct cli *, const struct ems_error *);
+/* An ems_tick_fn (context: struct cli): draws progress, ends the work after a signal. */
+int cli_tick(void *cli, struct ems_error *);
+
+/* ---- upload.c: from paths to sets of parts ---- */
 
 /* Resolve the paths of the command line into upload. False after a failure (it is a finding). */
 bool cli_resolve(struct cli *, struct ems_upload *);
@@ -107,35 +144,31 @@ void cli_load_manifest(struct cli *, struct ems_upload *);
 struct ems_part_set *cli_one_artifact(struct cli *, struct ems_upload *, const char *verb,
                                       int *status);
 
-/* After all artifacts: what the manifest lists and nobody brought is a finding. */
-void cli_end_manifest(struct cli *);
-
 /* The upload's i-th set in the order of work: databases before the media that they know sizes and
  * hashes of, else as they are. NULL behind the last. */
 struct ems_part_set *cli_set_in_order(const struct ems_upload *, size_t i);
 
+/* Options for ems_artifact_check as the command line says. */
+struct ems_check_options cli_check_options(struct cli *);
+
+/* After all artifacts: what the manifest lists and nobody brought is a finding. */
+void cli_end_manifest(struct cli *);
+
 /* After all artifacts: what they say about each other (upload_check.h). */
 void cli_check_together(struct cli *);
 
-/* Options for ems_artifact_check as the command line says. */
-struct ems_check_options cli_check_options(struct cli *);
+/* ---- streams.c: standard input and output, pipes, devices ---- */
+
+/* Is the only path "-", or something else that is a stream and not a file? Then *fd to read. */
+bool cli_is_stream(struct cli *, int *fd, const char **name);
+
+/* If -o is standard output, reserve it for the data: the report goes to standard error. 0, or the
+ * status to end with after a message (--json wants standard output too). */
+int cli_take_stdout(struct cli *);
 
 /* Where -o says: standard output for "-", a device or pipe as it is, else a file that appears when
  * it is complete. NULL on failure. The caller frees it; a descriptor that was opened for it stays
  * open until the process ends. */
 struct ems_sink *cli_open_output(const struct cli *, const char *path, struct ems_error *);
-
-/* Is the only path "-", or something else that is a stream and not a file? Then *fd to read. */
-bool cli_is_stream(struct cli *, int *fd, const char **name);
-
-/*
- * Print the report (to stdout, or stderr if stdout carries data), release everything, and return
- * the exit status of the process. After a signal it does not return but lets the signal have its
- * way.
- */
-int cli_finish(struct cli *, bool stdout_is_data);
-
-/* The end without a report, after cli_usage: what cli_load_secrets and others have taken. */
-void cli_release(struct cli *);
 
 #endif

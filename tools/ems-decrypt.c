@@ -209,18 +209,18 @@ int main(int argc, char **argv)
 {
     struct ems_upload upload = {0};
     struct cli cli;
-    bool to_stdout;
     int status = cli_start(&cli, &tool, argc, argv);
 
     if (status >= 0)
         return status;
-    to_stdout = cli.output != NULL ? strcmp(cli.output, "-") == 0
-                                   : cli.path_count == 1 && strcmp(cli.paths[0], "-") == 0;
-    if (to_stdout && cli.json)
-        return cli_usage(&cli, "--json needs standard output for itself: give -o FILE");
+    if (cli.output == NULL && cli.path_count == 1 && strcmp(cli.paths[0], "-") == 0)
+        cli.output = "-";
+    status = cli_take_stdout(&cli);
+    if (status != 0)
+        return status;
     status = cli_load_secrets(&cli) == 0 ? work(&cli, &upload) : 0;
     if (status == 0)
-        status = cli_finish(&cli, to_stdout);
+        status = cli_finish(&cli);
     ems_upload_release(&upload);
     return status;
 }

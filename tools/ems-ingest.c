@@ -31,7 +31,7 @@ int main(int argc, char **argv)
         cli_check_together(&cli);
     }
     server_close(&server);
-    status = cli_finish(&cli, false);
+    status = cli_finish(&cli);
     ems_upload_release(&upload);
     return status;
 }

@@ -113,19 +113,18 @@ int main(int argc, char **argv)
     struct ems_upload upload = {0};
     const struct ems_part_set *set;
     struct cli cli;
-    bool to_stdout;
     int status = cli_start(&cli, &tool, argc, argv);
 
     if (status >= 0)
         return status;
-    to_stdout = cli.output != NULL && strcmp(cli.output, "-") == 0;
-    if (to_stdout && cli.json)
-        return cli_usage(&cli, "--json needs standard output for itself: give -o FILE");
+    status = cli_take_stdout(&cli);
+    if (status != 0)
+        return status;
     set = cli_one_artifact(&cli, &upload, "join", &status);
     if (set != NULL)
         join(&cli, set);
     if (status == 0)
-        status = cli_finish(&cli, to_stdout);
+        status = cli_finish(&cli);
     ems_upload_release(&upload);
     return status;
 }

@@ -128,8 +128,7 @@ static int read_inside(struct creation *c)
         a = ems_report_add(&c->cli->report);
         options.digests = &c->digests[i];
         cli_progress(c->cli, set->name, "reading", set->size);
-        if (a == NULL ||
-            ems_artifact_prove(a, set, &options, &c->cli->report.findings) != EMS_OK)
+        if (a == NULL || ems_artifact_prove(a, set, &options, &c->cli->report.findings) != EMS_OK)
             return EMS_NO_MEMORY;
     }
     return EMS_OK;
@@ -458,7 +457,7 @@ int main(int argc, char **argv)
 {
     struct ems_upload upload = {0};
     struct cli cli;
-    bool creating, to_stdout;
+    bool creating;
     int status = cli_start(&cli, &tool, argc, argv);
 
     if (status >= 0)
@@ -466,14 +465,14 @@ int main(int argc, char **argv)
     status = take_command(&cli, &creating);
     if (status != 0)
         return status;
-    to_stdout = cli.output != NULL && strcmp(cli.output, "-") == 0;
-    if (to_stdout && cli.json)
-        return cli_usage(&cli, "--json needs standard output for itself: give -o FILE");
+    status = cli_take_stdout(&cli);
+    if (status != 0)
+        return status;
     if (creating)
         run_create(&cli, &upload);
     else
         run_verify(&cli, &upload);
-    status = cli_finish(&cli, to_stdout);
+    status = cli_finish(&cli);
     ems_upload_release(&upload);
     return status;
 }

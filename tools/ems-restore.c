@@ -102,7 +102,7 @@ int main(int argc, char **argv)
     }
     server_close(&server);
     if (wrong < 0)
-        status = cli_finish(&cli, false);
+        status = cli_finish(&cli);
     else
         cli_release(&cli);
     ems_upload_release(&upload);

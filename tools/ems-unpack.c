@@ -132,7 +132,7 @@ int main(int argc, char **argv)
         return cli_usage(&cli, "a stream cannot be read twice: give a file");
     status = cli_load_secrets(&cli) == 0 ? work(&cli, &upload) : 0;
     if (status == 0)
-        status = cli_finish(&cli, false);
+        status = cli_finish(&cli);
     ems_upload_release(&upload);
     return status;
 }

@@ -30,7 +30,7 @@ static int ask_terminal(struct cli *cli, const char *prompt, const char *options
     silent.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
     silent.c_lflag |= ICANON;
     tcsetattr(fd, TCSAFLUSH, &silent);
-    dprintf(fd, "%s%s", cli->progress_shown ? "\r\033[K" : "", prompt);
+    dprintf(fd, "%s%s", cli->progress_shown ? CLI_CLEAR_LINE : "", prompt);
     *size = 0;
     while (*size < capacity) { /* canonical mode: a read ends with the line */
         n = read(fd, buffer + *size, capacity - *size);

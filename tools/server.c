@@ -34,7 +34,7 @@ void server_restore(struct cli *cli, struct ems_artifact *artifact, struct ems_s
         .plan = plan,
     };
 
-    /* The rows of an SQLite homeserver are longer as COPY text than in the file: no total is known. */
+    /* The rows of an SQLite homeserver are longer as COPY text than in the file: no total. */
     cli_progress(cli, artifact->name, "restoring",
                  artifact->set != NULL && artifact->database == NULL ? artifact->set->size : 0);
     if (ems_ingest_artifact(artifact, stream, &options, &server->staging, &cli->report.findings) ==
