@@ -59,6 +59,7 @@ int ems_binary_init(struct ems_binary *b, const Oid *types, size_t columns, bool
         else
             b->types[i] = (uint8_t)known_types[k].type;
     }
+    *known &= columns > 0; /* rows of no column are line feeds, which put_row would not take */
     return EMS_OK;
 }
 
@@ -246,7 +247,7 @@ static const uint8_t *take_lexeme(const uint8_t *p, const uint8_t *end, uint8_t 
 static const uint8_t *take_positions(const uint8_t *p, const uint8_t *end, uint8_t **out)
 {
     uint8_t *count = *out;
-    unsigned n = 0;
+    unsigned n = 0, before = 0;
 
     *out += 2;
     for (; p < end && *p == (n == 0 ? ':' : ','); n++) {
@@ -255,8 +256,9 @@ static const uint8_t *take_positions(const uint8_t *p, const uint8_t *end, uint8
 
         while (p < end && *p >= '0' && *p <= '9' && position < (1u << 14))
             position = 10 * position + (unsigned)(*p++ - '0');
-        if (p == first || position == 0 || position >= (1u << 14) || n == 255)
+        if (p == first || position <= before || position >= (1u << 14) || n == 255)
             return NULL;
+        before = position;
         if (p < end && *p >= 'A' && *p <= 'D')
             weight = (unsigned)('D' - *p++);
         put_be16(*out, (uint16_t)(weight << 14 | position));
@@ -266,19 +268,29 @@ static const uint8_t *take_positions(const uint8_t *p, const uint8_t *end, uint8
     return p;
 }
 
-/* Number of lexemes (4); of each the text, 0, number of positions (2), positions (2 each). */
+/*
+ * Number of lexemes (4); of each the text, 0, number of positions (2), positions (2 each).
+ *
+ * tsvectorin sorts lexemes and positions and makes one of equal ones; tsvectorrecv keeps equal
+ * lexemes, and refuses unsorted positions. So only what is in tsvectorout's order is taken: octet
+ * by octet (tsCompareString), the shorter one first, which is strcmp's, since no lexeme holds a 0.
+ */
 static bool put_tsvector(const uint8_t *p, size_t size, uint8_t *out, size_t *out_size)
 {
     const uint8_t *end = p + size;
+    const char *before = "";
     uint8_t *at = out + 4;
     uint32_t lexemes = 0;
 
     while (p < end) {
+        const char *lexeme = (const char *)at;
+
         if (lexemes++ > 0 && *p++ != ' ')
             return false;
         p = take_lexeme(p, end, &at);
-        if (p == NULL)
+        if (p == NULL || strcmp(before, lexeme) >= 0)
             return false;
+        before = lexeme;
         p = take_positions(p, end, &at);
         if (p == NULL)
             return false;

@@ -30,7 +30,7 @@ struct ems_binary {
     struct ems_buf value; /* one column without escapes */
 };
 
-/* Can rows of these types (as PQftype gives them) be translated? Start with {0}; EMS_OK and *known,
+/* Can rows of these types (as PQftype gives them), at least one, be translated? Start with {0}; EMS_OK and *known,
  * or EMS_NO_MEMORY. */
 int ems_binary_init(struct ems_binary *, const Oid *types, size_t columns, bool *known,
                     struct ems_error *);

@@ -268,6 +268,14 @@ static void test_not_binary(void)
         {3614, "'a'  'b'", false},
         {3614, "'a':1E", false},
         {3614, "'a'b'", false},
+        {3614, "'a':1,2A 'aa' 'b':1", true},
+        {3614, "'\u00e9':1 'z':2", false}, /* these the server puts in order, */
+        {3614, "'b' 'a'", false},
+        {3614, "'aa' 'a'", false},
+        {3614, "'a':1 'a':2", false}, /* makes one of, */
+        {3614, "'a':2,1", false},
+        {3614, "'a':1,1", false},
+        {3614, "''", false}, /* or refuses; of its binary form it believes that it is so */
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
