@@ -7,7 +7,8 @@
  * Our own settings, never the dump's. Names resolve in pg_catalog alone, so that nothing that the
  * dump makes can stand in for something of PostgreSQL's.
  *
- * A transaction is idle only while the next piece of a dump is read and decrypted.
+ * A transaction is idle only while the next piece of a dump is read and decrypted; a session, as
+ * long as other connections are busy with a large table.
  */
 int ems_session_open(struct ems_staging *staging, PGconn **conn, struct ems_error *err)
 {
@@ -17,6 +18,7 @@ int ems_session_open(struct ems_staging *staging, PGconn **conn, struct ems_erro
         " ('check_function_bodies', 'off'), ('row_security', 'off'), ('xmloption', 'content'),"
         " ('synchronous_commit', 'off'),"
         " ('idle_in_transaction_session_timeout', '24h'), ('transaction_timeout', '0'),"
+        " ('idle_session_timeout', '0'),"
         " ('client_min_messages', 'error'), ('default_tablespace', ''),"
         " ('default_table_access_method', 'heap')) AS ours (name, value)"
         " WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_settings s WHERE s.name = ours.name)";

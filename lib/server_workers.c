@@ -34,8 +34,8 @@ struct progress {
 struct worker {
     struct ems_workers *all;
     PGconn *conn;
+    PGcancel *cancel; /* made in advance: while the thread runs, conn is its own */
     pthread_t thread;
-    bool running;
 };
 
 struct ems_workers {
@@ -297,10 +297,8 @@ static void *work(void *argument)
 
 /* ---- on the restore's thread ---- */
 
-static int start_worker(struct ems_workers *w, struct ems_staging *staging, struct ems_error *err)
+static int open_worker(struct worker *worker, struct ems_staging *staging, struct ems_error *err)
 {
-    struct worker *worker = &w->workers[w->count];
-    sigset_t all, before;
     int rc = ems_session_open(staging, &worker->conn, err);
 
     /* The connections are the parallelism: parallel index builds on top would only take turns. */
@@ -308,15 +306,51 @@ static int start_worker(struct ems_workers *w, struct ems_staging *staging, stru
         rc = ems_pq_run(worker->conn, "set up a worker's session", err,
                         "SELECT pg_catalog.set_config('max_parallel_maintenance_workers', '0', "
                         "false), pg_catalog.set_config('default_statistics_target', '10', false)");
-    w->count++;
+    if (rc == EMS_OK && (worker->cancel = PQgetCancel(worker->conn)) == NULL)
+        rc = ems_fail_memory(err);
+    return rc;
+}
+
+static void close_worker(struct worker *worker)
+{
+    PQfreeCancel(worker->cancel);
+    PQfinish(worker->conn);
+}
+
+static int start_worker(struct ems_workers *w, struct ems_staging *staging, struct ems_error *err)
+{
+    struct worker *worker = &w->workers[w->count];
+    sigset_t all, before;
+    int rc = open_worker(worker, staging, err);
+
     worker->all = w;
-    if (rc != EMS_OK)
-        return rc;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    worker->running = pthread_create(&worker->thread, NULL, work, worker) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return worker->running ? EMS_OK : ems_fail(err, EMS_NO_MEMORY, "no thread for a connection");
+    if (rc == EMS_OK) {
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        if (pthread_create(&worker->thread, NULL, work, worker) != 0)
+            rc = ems_fail(err, EMS_NO_MEMORY, "no thread for a connection");
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    if (rc == EMS_OK)
+        w->count++;
+    else
+        close_worker(worker);
+    return rc;
+}
+
+/* One connection is enough. A server that has no room for more (max_connections) is no reason to
+ * fail; one that is gone shows with the first statement. */
+static int start_all(struct ems_workers *w, struct ems_staging *staging, unsigned count,
+                     struct ems_error *err)
+{
+    struct ems_error failure = {0};
+
+    for (unsigned i = 0; i < count && failure.code == EMS_OK; i++)
+        start_worker(w, staging, &failure);
+    if (w->count > 0)
+        return EMS_OK;
+    *err = failure;
+    return failure.code;
 }
 
 struct ems_workers *ems_workers_start(struct ems_staging *staging, const struct ems_plan *plan,
@@ -350,8 +384,8 @@ struct ems_workers *ems_workers_start(struct ems_staging *staging, const struct 
         if (item->other != item->table)
             w->tables[item->other].foreign_keys++;
     }
-    for (unsigned i = 0; i < count && rc == EMS_OK; i++)
-        rc = start_worker(w, staging, err);
+    if (rc == EMS_OK)
+        rc = start_all(w, staging, count, err);
     if (rc != EMS_OK) {
         ems_workers_free(w);
         return NULL;
@@ -391,6 +425,18 @@ int ems_workers_add(struct ems_workers *w, struct ems_plan_table *table, uint64_
     return rc;
 }
 
+/* With the lock held: a tenth of a second, or until a worker has nothing to do any more. */
+static void wait_a_moment(struct ems_workers *w)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += 100000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(&w->idle, &w->lock, &until);
+}
+
 int ems_workers_wait(struct ems_workers *w, int (*tick)(void *, struct ems_error *), void *context,
                      struct ems_error *err)
 {
@@ -398,13 +444,7 @@ int ems_workers_wait(struct ems_workers *w, int (*tick)(void *, struct ems_error
 
     pthread_mutex_lock(&w->lock);
     while (!w->stop && (w->queue != NULL || w->busy > 0)) {
-        struct timespec until;
-
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += 100000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        pthread_cond_timedwait(&w->idle, &w->lock, &until);
+        wait_a_moment(w);
         pthread_mutex_unlock(&w->lock);
         rc = tick != NULL ? tick(context, err) : EMS_OK;
         pthread_mutex_lock(&w->lock);
@@ -416,30 +456,35 @@ int ems_workers_wait(struct ems_workers *w, int (*tick)(void *, struct ems_error
     return rc;
 }
 
-void ems_workers_free(struct ems_workers *w)
+/* A request to cancel that comes between two statements is lost, and a unit has many of them. So it
+ * is repeated until nobody works any more. */
+static void stop_all(struct ems_workers *w)
 {
-    bool busy;
+    char ignored[256];
 
-    if (w == NULL)
-        return;
     pthread_mutex_lock(&w->lock);
     w->stop = true;
-    busy = w->busy > 0;
     pthread_cond_broadcast(&w->work);
+    while (w->busy > 0) {
+        pthread_mutex_unlock(&w->lock);
+        for (size_t i = 0; i < w->count; i++)
+            PQcancel(w->workers[i].cancel, ignored, sizeof ignored);
+        pthread_mutex_lock(&w->lock);
+        if (w->busy > 0)
+            wait_a_moment(w);
+    }
     pthread_mutex_unlock(&w->lock);
-    for (size_t i = 0; i < w->count; i++) {
-        PGcancel *cancel = busy ? PQgetCancel(w->workers[i].conn) : NULL;
-        char ignored[256];
+    for (size_t i = 0; i < w->count; i++)
+        pthread_join(w->workers[i].thread, NULL);
+}
 
-        if (cancel != NULL)
-            PQcancel(cancel, ignored, sizeof ignored);
-        PQfreeCancel(cancel);
-    }
-    for (size_t i = 0; i < w->count; i++) {
-        if (w->workers[i].running)
-            pthread_join(w->workers[i].thread, NULL);
-        PQfinish(w->workers[i].conn);
-    }
+void ems_workers_free(struct ems_workers *w)
+{
+    if (w == NULL)
+        return;
+    stop_all(w);
+    for (size_t i = 0; i < w->count; i++)
+        close_worker(&w->workers[i]);
     while (w->queue != NULL) {
         struct task *task = w->queue;
 

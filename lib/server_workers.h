@@ -21,8 +21,9 @@ struct ems_workers;
  */
 typedef int ems_load_fn(void *context, PGconn *, const struct ems_plan_unit *, struct ems_error *);
 
-/* Open `count` connections with a thread each. The plan is borrowed; load may be NULL if no unit
- * will be given. NULL on failure, with EMS_SERVER_ERROR or EMS_NO_MEMORY. */
+/* Open up to `count` connections with a thread each, as many as the server has room for. The plan
+ * is borrowed; load may be NULL if no unit will be given. NULL on failure, with EMS_SERVER_ERROR or
+ * EMS_NO_MEMORY. */
 struct ems_workers *ems_workers_start(struct ems_staging *, const struct ems_plan *, unsigned count,
                                       ems_load_fn *load, void *context, struct ems_error *);
 

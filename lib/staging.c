@@ -25,7 +25,8 @@ enum {
 
 /* ---- the admin connection ---- */
 
-/* What all queries here rely on; also after a reconnect. */
+/* What all queries here rely on; also after a reconnect. During a restore nothing happens on this
+ * connection for hours, which some servers would end (idle_session_timeout, since 14). */
 int ems_staging_prepare(struct ems_staging *st, struct ems_error *err)
 {
     if (PQstatus(st->admin) != CONNECTION_OK)
@@ -35,7 +36,9 @@ int ems_staging_prepare(struct ems_staging *st, struct ems_error *err)
                       "SELECT pg_catalog.set_config('search_path', '', false), "
                       "pg_catalog.set_config('statement_timeout', '0', false), "
                       "pg_catalog.set_config('client_encoding', 'UTF8', false), "
-                      "pg_catalog.set_config('application_name', '%s', false)",
+                      "pg_catalog.set_config('application_name', '%s', false), "
+                      "(SELECT pg_catalog.set_config(name, '0', false) FROM "
+                      "pg_catalog.pg_settings WHERE name = 'idle_session_timeout')",
                       st->load[0] != '\0' ? st->load : "ems-intake");
 }
 
@@ -55,9 +58,10 @@ static bool has_connect_timeout(void)
 /* Refuses at once what would fail only after the restore. */
 static int connect_admin(struct ems_staging *st, const char *conninfo, struct ems_error *err)
 {
-    /* dbname may be a whole conninfo; what is in it wins over what stands before it. */
-    const char *const keywords[] = {"connect_timeout", "dbname", NULL};
-    const char *const values[] = {has_connect_timeout() ? NULL : "10", conninfo, NULL};
+    /* dbname may be a whole conninfo; what is in it wins over what stands before it. Keepalives:
+     * firewalls forget a silent connection long before the system's own two hours. */
+    const char *const keywords[] = {"connect_timeout", "keepalives_idle", "dbname", NULL};
+    const char *const values[] = {has_connect_timeout() ? NULL : "10", "60", conninfo, NULL};
     PGresult *answer;
     int rc;
 

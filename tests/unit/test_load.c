@@ -8,6 +8,8 @@
 #include "server_binary.h"
 #include "server_copy.h"
 #include "server_load.h"
+#include "server_pq.h"
+#include "server_workers.h"
 
 #include <fcntl.h>
 #include <zlib.h>
@@ -506,6 +508,74 @@ static void test_changed_upload(void)
     release(&l);
 }
 
+/* A server that has no room for as many connections as were asked for: fewer do it too. */
+static void test_few_connections(void)
+{
+    static const char dump[] = HEAD USERS COPY_USERS "a\t0\n" END FOOT;
+    struct ems_staging *st;
+    struct loading l;
+    char sql[600];
+    PGconn *conn;
+
+    if (!pg_available("few connections"))
+        return;
+    st = pg_open_shared();
+    first_pass(&l, dump, sizeof dump - 1, "wb6");
+    for (int limit = 1; limit <= 3; limit++) {
+        ASSERT_CODE(ems_staging_create(st, "loaded", false, &l.err), EMS_OK);
+        snprintf(sql, sizeof sql, "ALTER ROLE %.100s CONNECTION LIMIT %d",
+                 pg_ask(ems_staging_admin(st),
+                        "SELECT datname FROM pg_database WHERE datname ~ '^ems_load_'"),
+                 limit);
+        pg_ask(ems_staging_admin(st), sql);
+        ASSERT_CODE(second_pass(&l, st), limit == 1 ? EMS_SERVER_ERROR : EMS_OK);
+        if (limit < 3)
+            ems_staging_abandon(st);
+    }
+    CU_ASSERT_EQUAL(l.result.rows, 1);
+    conn = pg_connect("postgres", "", "postgres");
+    done(&l, st, conn);
+}
+
+/* A unit that is between two statements when the restore is given up. */
+static int slow_load(void *context, PGconn *conn, const struct ems_plan_unit *unit,
+                     struct ems_error *err)
+{
+    (void)unit;
+    *(_Atomic bool *)context = true;
+    usleep(300000);
+    return ems_pq_run(conn, "sleep", err, "SELECT pg_catalog.pg_sleep(30)");
+}
+
+static int give_up(void *context, struct ems_error *err)
+{
+    return *(_Atomic bool *)context ? ems_fail(err, EMS_IO_ERROR, "enough") : EMS_OK;
+}
+
+static void test_given_up(void)
+{
+    const struct ems_plan_unit unit = {.count = 0};
+    const struct ems_plan plan = {.count = 0};
+    _Atomic bool begun = false;
+    struct ems_workers *workers;
+    struct ems_error err = {0};
+    struct ems_staging *st;
+    time_t start = time(NULL);
+
+    if (!pg_available("given up"))
+        return;
+    st = pg_open_shared();
+    ASSERT_CODE(ems_staging_create(st, "loaded", false, &err), EMS_OK);
+    workers = ems_workers_start(st, &plan, 2, slow_load, &begun, &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(workers);
+    ASSERT_CODE(ems_workers_load(workers, &unit, &err), EMS_OK);
+    ASSERT_CODE(ems_workers_wait(workers, give_up, &begun, &err), EMS_IO_ERROR);
+    ems_workers_free(workers);
+    CU_ASSERT(time(NULL) - start < 10);
+    ems_staging_abandon(st);
+    pg_assert_nothing_left(ems_staging_admin(st));
+}
+
 /* Dumps that are restored in one stream. */
 static void test_no_program(void)
 {
@@ -540,4 +610,6 @@ EMS_TESTS("load", {"binary rows are what the server writes", test_binary_is_the_
           {"all types", test_all_types}, {"many tables at once", test_many_tables},
           {"what the server refuses", test_refused}, {"rows that the server loses", test_lost_rows},
           {"an upload that changes between the passes", test_changed_upload},
+          {"fewer connections than asked for", test_few_connections},
+          {"given up between two statements", test_given_up},
           {"dumps that are no program", test_no_program}, {"the server stops", test_stop})

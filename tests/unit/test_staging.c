@@ -1,6 +1,8 @@
 /* Staging: the embedded server's life, and what a restore may and may not do on any server. */
 #include "postgres.h"
 
+#include "server_session.h"
+
 #include <fcntl.h>
 #include <time.h>
 
@@ -140,6 +142,39 @@ static void test_publish_and_replace(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "in use"));
     PQfinish(conn);
     pg_drop(admin, awkward);
+}
+
+/* Connections on which nothing happens, for hours in a restore, are not ended by the server's own
+ * settings (idle_session_timeout, from 14 on). */
+static void test_idle_connections(void)
+{
+    struct ems_error err = {0};
+    struct ems_staging *st;
+    PGconn *conn = NULL, *other;
+
+    if (!pg_available("idle connections"))
+        return;
+    st = pg_open_shared();
+    if (ems_staging_version(st) < 140000) {
+        printf("\nskipped: idle connections: PostgreSQL 13 does not end them\n");
+        return;
+    }
+    other = pg_connect("postgres", "", "postgres");
+    pg_ask(other, "SET idle_session_timeout = 0");
+    pg_ask(other, "ALTER SYSTEM SET idle_session_timeout = '100ms'");
+    pg_ask(other, "SELECT pg_reload_conf()");
+    ASSERT_CODE(ems_staging_create(st, "idle", false, &err), EMS_OK);
+    ASSERT_CODE(ems_session_open(st, &conn, &err), EMS_OK);
+    usleep(400000);
+    CU_ASSERT_STRING_EQUAL(pg_ask(conn, "SELECT 'alive'"), "alive");
+    PQfinish(conn);
+    ASSERT_CODE(ems_staging_publish(st, &err), EMS_OK);
+    pg_ask(other, "ALTER SYSTEM RESET idle_session_timeout");
+    pg_ask(other, "SELECT pg_reload_conf()");
+    PQfinish(other);
+    ems_staging_abandon(st);
+    pg_assert_nothing_left(ems_staging_admin(st));
+    pg_drop(ems_staging_admin(st), "idle");
 }
 
 /* Whatever was not made by this tool stays. */
@@ -586,7 +621,8 @@ EMS_TESTS("staging", {"names", test_names}, {"unreachable server", test_unreacha
           {"bad directories", test_bad_directories},
           {"publish and replace", test_publish_and_replace},
           {"names that are refused", test_names_that_are_refused},
-          {"target appears meanwhile", test_target_appears}, {"abandon", test_abandon},
+          {"target appears meanwhile", test_target_appears},
+          {"idle connections", test_idle_connections}, {"abandon", test_abandon},
           {"rights of the role", test_rights_of_the_role},
           {"limited admin and pg_hba.conf", test_limited_admin}, {"leftovers", test_leftovers},
           {"second open", test_second_open},
