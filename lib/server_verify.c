@@ -242,8 +242,8 @@ struct crew {
 struct reader {
     struct crew *crew;
     PGconn *conn;
+    PGcancel *cancel; /* made in advance: while the thread runs, conn is its own */
     pthread_t thread;
-    bool started;
 };
 
 static int read_table(struct ems_verify *v, PGconn *conn, struct table *t, struct ems_error *err)
@@ -296,6 +296,18 @@ static int by_bytes(const void *a, const void *b, void *tables)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
+/* With the lock held: a tenth of a second, or until a thread has ended. */
+static void wait_a_moment(struct crew *crew)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += 100000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(&crew->ended, &crew->lock, &until);
+}
+
 /* The tool's thread meanwhile keeps the progress alive and hears signals. */
 static int wait_for_crew(struct crew *crew, int (*tick)(void *, struct ems_error *), void *context,
                          struct ems_error *err)
@@ -303,22 +315,12 @@ static int wait_for_crew(struct crew *crew, int (*tick)(void *, struct ems_error
     int rc = EMS_OK;
 
     pthread_mutex_lock(&crew->lock);
-    while (crew->running > 0) {
-        struct timespec until;
-
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += 100000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        pthread_cond_timedwait(&crew->ended, &crew->lock, &until);
+    while (crew->running > 0 && !crew->stop && rc == EMS_OK) {
+        wait_a_moment(crew);
         pthread_mutex_unlock(&crew->lock);
-        if (rc == EMS_OK && tick != NULL)
-            rc = tick(context, err);
+        rc = tick != NULL ? tick(context, err) : EMS_OK;
         pthread_mutex_lock(&crew->lock);
-        if (rc != EMS_OK)
-            break;
     }
-    crew->stop = true;
     pthread_mutex_unlock(&crew->lock);
     return rc;
 }
@@ -337,6 +339,12 @@ static int open_session(struct ems_staging *staging, PGconn **conn, struct ems_e
                       "pg_catalog.set_config('bytea_output', 'hex', false)");
 }
 
+static void close_reader(struct reader *r)
+{
+    PQfreeCancel(r->cancel);
+    PQfinish(r->conn);
+}
+
 static int start_reader(struct crew *crew, struct reader *r, struct ems_staging *staging,
                         struct ems_error *err)
 {
@@ -344,35 +352,58 @@ static int start_reader(struct crew *crew, struct reader *r, struct ems_staging 
     int rc = open_session(staging, &r->conn, err);
 
     r->crew = crew;
+    if (rc == EMS_OK && (r->cancel = PQgetCancel(r->conn)) == NULL)
+        rc = ems_fail_memory(err);
+    if (rc == EMS_OK) {
+        pthread_mutex_lock(&crew->lock);
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        if (pthread_create(&r->thread, NULL, read_tables, r) != 0)
+            rc = ems_fail(err, EMS_NO_MEMORY, "no thread for a connection");
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        crew->running += rc == EMS_OK;
+        pthread_mutex_unlock(&crew->lock);
+    }
     if (rc != EMS_OK)
-        return rc;
-    pthread_mutex_lock(&crew->lock);
-    crew->running++;
-    pthread_mutex_unlock(&crew->lock);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    r->started = pthread_create(&r->thread, NULL, read_tables, r) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (r->started)
-        return EMS_OK;
-    pthread_mutex_lock(&crew->lock);
-    crew->running--;
-    pthread_mutex_unlock(&crew->lock);
-    return ems_fail(err, EMS_NO_MEMORY, "no thread for a connection");
+        close_reader(r);
+    return rc;
 }
 
-/* A thread in the middle of a table is told by the server that it is over. */
-static void end_reader(struct reader *r, bool cancel)
+/* As many as the server has room for; one is enough (as in server_workers.c). */
+static int start_readers(struct crew *crew, struct reader *readers, size_t jobs, size_t *started,
+                         struct ems_staging *staging, struct ems_error *err)
 {
-    PGcancel *request = cancel && r->conn != NULL ? PQgetCancel(r->conn) : NULL;
+    struct ems_error failure = {0};
+
+    for (*started = 0; *started < jobs; ++*started)
+        if (start_reader(crew, &readers[*started], staging, &failure) != EMS_OK)
+            break;
+    if (*started > 0)
+        return EMS_OK;
+    *err = failure;
+    return failure.code;
+}
+
+/* A request to cancel that comes between two statements is lost, so it is repeated. */
+static void end_readers(struct crew *crew, struct reader *readers, size_t count)
+{
     char ignored[256];
 
-    if (request != NULL)
-        PQcancel(request, ignored, sizeof ignored);
-    PQfreeCancel(request);
-    if (r->started)
-        pthread_join(r->thread, NULL);
-    PQfinish(r->conn);
+    pthread_mutex_lock(&crew->lock);
+    crew->stop = true; /* without effect if there is no table left */
+    while (crew->running > 0) {
+        pthread_mutex_unlock(&crew->lock);
+        for (size_t i = 0; i < count; i++)
+            PQcancel(readers[i].cancel, ignored, sizeof ignored);
+        pthread_mutex_lock(&crew->lock);
+        if (crew->running > 0)
+            wait_a_moment(crew);
+    }
+    pthread_mutex_unlock(&crew->lock);
+    for (size_t i = 0; i < count; i++) {
+        pthread_join(readers[i].thread, NULL);
+        close_reader(&readers[i]);
+    }
 }
 
 /* Threads are joined before anything is judged: their failures come after a failure of the tick,
@@ -382,6 +413,7 @@ static int read_all(struct ems_verify *v, struct ems_staging *staging, unsigned 
 {
     struct crew crew = {.v = v, .order = calloc(v->count + 1, sizeof *crew.order)};
     struct reader *readers = calloc(jobs, sizeof *readers);
+    size_t started = 0;
     int rc = crew.order != NULL && readers != NULL ? EMS_OK : ems_fail_memory(err);
 
     pthread_mutex_init(&crew.lock, NULL);
@@ -390,15 +422,11 @@ static int read_all(struct ems_verify *v, struct ems_staging *staging, unsigned 
         crew.order[i] = i;
     if (rc == EMS_OK)
         qsort_r(crew.order, v->count, sizeof *crew.order, by_bytes, v->tables);
-    for (unsigned i = 0; i < jobs && rc == EMS_OK; i++)
-        rc = start_reader(&crew, &readers[i], staging, err);
+    if (rc == EMS_OK)
+        rc = start_readers(&crew, readers, jobs, &started, staging, err);
     if (rc == EMS_OK)
         rc = wait_for_crew(&crew, tick, context, err);
-    pthread_mutex_lock(&crew.lock);
-    crew.stop = true;
-    pthread_mutex_unlock(&crew.lock);
-    for (unsigned i = 0; readers != NULL && i < jobs; i++)
-        end_reader(&readers[i], rc != EMS_OK || crew.failure.code != EMS_OK);
+    end_readers(&crew, readers, started);
     if (rc == EMS_OK && crew.failure.code != EMS_OK) {
         *err = crew.failure;
         rc = err->code;
