@@ -362,7 +362,9 @@ static void choose_settings(const struct ems_cluster *c, struct settings *s)
     set(s, "autovacuum=off");
     set(s, "bgwriter_lru_maxpages=0");
     set(s, "jit=off");
-    set(s, "shared_buffers=%luMB", clamp(memory_mb / 8, 32, 1024));
+    /* COPY and index builds go through rings of a few megabytes: more is only memory to be touched
+     * first, which cost a fourteenth of a restore's time in processor where 1 GB was tried. */
+    set(s, "shared_buffers=%luMB", clamp(memory_mb / 8, 32, 128));
     set(s, "maintenance_work_mem=%luMB", clamp(memory_mb / 8 / c->jobs, 64, 1024));
     set(s, "max_parallel_maintenance_workers=%lu", clamp(cpus - 1, 1, 4));
     set(s, "max_parallel_workers=%lu", cpus);
