@@ -310,7 +310,7 @@ static enum ems_tar_type type_of(struct archive_entry *entry, char flag)
 {
     if (strchr("01257S", flag) == NULL && flag != '\0')
         return EMS_TAR_OTHER;
-    if (archive_entry_hardlink(entry) != NULL)
+    if (flag == '1' || archive_entry_hardlink(entry) != NULL)
         return EMS_TAR_HARDLINK;
     switch (archive_entry_filetype(entry)) {
     case AE_IFREG:
@@ -322,6 +322,16 @@ static enum ems_tar_type type_of(struct archive_entry *entry, char flag)
     default:
         return EMS_TAR_OTHER;
     }
+}
+
+/* A link always has a target: libarchive has none for an empty one. NULL for what is no link. */
+static const char *target_of(struct archive_entry *entry, enum ems_tar_type type)
+{
+    const char *target = type == EMS_TAR_HARDLINK  ? archive_entry_hardlink(entry)
+                         : type == EMS_TAR_SYMLINK ? archive_entry_symlink(entry)
+                                                   : NULL;
+
+    return target == NULL && (type == EMS_TAR_HARDLINK || type == EMS_TAR_SYMLINK) ? "" : target;
 }
 
 /* A header was read: what libarchive and the raw bytes say of the member, and whether they agree.
@@ -341,9 +351,7 @@ static int take_member(struct ems_tar *t, struct archive_entry *entry)
     m->flag = (char)header[156];
     m->type = type_of(entry, m->flag);
     m->path = path != NULL ? path : "";
-    m->target = m->type == EMS_TAR_HARDLINK  ? archive_entry_hardlink(entry)
-                : m->type == EMS_TAR_SYMLINK ? archive_entry_symlink(entry)
-                                             : NULL;
+    m->target = target_of(entry, m->type);
     m->mode = (uint32_t)archive_entry_perm(entry) & 07777;
     m->mtime_s = archive_entry_mtime_is_set(entry) ? (int64_t)archive_entry_mtime(entry) : 0;
     m->sparse = archive_entry_sparse_count(entry) > 0;
