@@ -175,6 +175,37 @@ mkdir split && split -b 300 homeserver.db.tar.gz.gpg split/homeserver.db.tar.gz.
 check 'encrypted and split' 0 ems-check -p pass split
 says '^homeserver.db.tar.gz.gpg: verified'
 absent 'ems-sqlite-*'
+# The guide's split step for SQLite, as it stands: gpg has encrypted the archive and rm has removed
+# it before split is to read it. What customers then do is one of these.
+rm -rf guide && mkdir guide && cp "$here/fixtures/sqlite/homeserver.db" guide/
+(cd guide && tar -zcf homeserver.db.tar.gz homeserver.db && cp homeserver.db.tar.gz ../kept.tar.gz &&
+    encrypt 'correct horse' homeserver.db.tar.gz homeserver.db.tar.gz.gpg &&
+    rm homeserver.db.tar.gz homeserver.db)
+check 'the step itself' 1 split -b 300 guide/homeserver.db.tar.gz guide/homeserver.db.tar.gz.part-
+check 'it fails, and the encrypted file is sent' 0 ems-check -p pass guide
+says '^homeserver.db.tar.gz.gpg: verified'
+# guided NAME STATUS COMMAND: in the folder of the guide, then checked.
+guided() {
+    rm -rf g && cp -r guide g && (cd g && eval "$3") || no "$1: $3"
+    check "$1" "$2" ems-check -p pass g
+}
+guided 'the encrypted file under the names of the guide' 0 \
+    'split -b 300 homeserver.db.tar.gz.gpg homeserver.db.tar.gz.part- && rm homeserver.db.tar.gz.gpg'
+says '^homeserver.db.tar.gz: verified'
+says 'Synapse homeserver example.org, 1 users'
+says_not 'is not encrypted'
+guided 'the archive made again, split and not encrypted' 0 \
+    'split -b 300 ../kept.tar.gz homeserver.db.tar.gz.part- && rm homeserver.db.tar.gz.gpg'
+says '^homeserver.db.tar.gz: verified'
+says 'warning: homeserver.db.tar.gz is not encrypted .not-encrypted'
+guided 'both' 0 'split -b 300 ../kept.tar.gz homeserver.db.tar.gz.part-'
+says '^homeserver.db.tar.gz: verified'
+says '^homeserver.db.tar.gz.gpg: verified'
+guided 'a part of it is missing' 3 \
+    'split -b 300 homeserver.db.tar.gz.gpg homeserver.db.tar.gz.part- && rm homeserver.db.tar.gz.gpg homeserver.db.tar.gz.part-ab'
+says 'homeserver.db.tar.gz.part-ab'
+absent 'ems-sqlite-*'
+
 rm -rf d && mkdir d && cp db/homeserver.db d/ && cp good/homeserver.yaml d/
 check 'a configuration for PostgreSQL' 1 ems-check d
 says 'the server uses PostgreSQL, but the upload holds an SQLite database'
