@@ -537,6 +537,7 @@ struct ems_source *ems_pgp_open(struct ems_source *below, const struct ems_pgp_o
     m->unlock = (struct ems_pgp_unlock){.next = ems_pgp_esks_next,
                                         .refuse = ems_pgp_esks_refuse,
                                         .context = &m->esks,
+                                        .spent = &m->esks.spent,
                                         .facts = m->facts,
                                         .bookmarks = options->bookmarks};
     return &m->base;

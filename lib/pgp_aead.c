@@ -21,9 +21,8 @@
 
 #define TAG                   EMS_PGP_AEAD_TAG
 #define LENT                  EMS_AEAD_LENT
-#define CHUNK_OCTET_MAX_DRAFT 21u                 /* 128 MiB: default of GnuPG 2.3.0 to 2.3.2 */
-#define CHUNK_OCTET_MAX       16u                 /* 4 MiB, by RFC 9580 */
-#define TRIED_MAX             ((uint64_t)1 << 29) /* octets decrypted to find the right key */
+#define CHUNK_OCTET_MAX_DRAFT 21u /* 128 MiB: default of GnuPG 2.3.0 to 2.3.2 */
+#define CHUNK_OCTET_MAX       16u /* 4 MiB, by RFC 9580 */
 
 /* ---- one chunk ---- */
 
@@ -219,13 +218,36 @@ static int try_key(struct ems_aead *a, bool *fits, struct ems_error *err)
     return rc;
 }
 
+/* What trying a key on the first chunk costs, in microseconds: so many octets of it are decrypted
+ * and encrypted again in one. libgcrypt has AES and most of Camellia in vector code; Twofish and
+ * whatever is chained block by block (EAX) are slow. */
+static uint64_t try_cost(const struct ems_aead *a)
+{
+    uint64_t octets = a->chunk > EMS_AEAD_HELD ? a->file_size : a->buffer.size;
+    bool eax = a->mode->mode == GCRY_CIPHER_MODE_EAX;
+
+    switch (a->cipher->algorithm) {
+    case GCRY_CIPHER_AES128:
+    case GCRY_CIPHER_AES192:
+    case GCRY_CIPHER_AES256:
+        return octets / (eax ? 300 : 1000);
+    case GCRY_CIPHER_CAMELLIA128:
+    case GCRY_CIPHER_CAMELLIA192:
+    case GCRY_CIPHER_CAMELLIA256:
+        return octets / (eax ? 40 : 250);
+    default:
+        return octets / 40;
+    }
+}
+
 /* The first chunk decides. Trying spoils nothing, see try_key; how much is tried is limited, since
- * a message may bring 64 session keys and chunks of 128 MiB. */
+ * a message may bring 64 session keys and chunks of 128 MiB: but for the first, each is paid from
+ * the same purse as what it took to get the keys. */
 int ems_aead_choose_key(struct ems_aead *a, struct ems_error *err)
 {
     struct ems_pgp_session_key *key = gcry_calloc_secure(1, sizeof *key);
-    bool fits = false, damaged = false;
-    uint64_t tried = 0;
+    bool fits = false, damaged = false, first = true;
+    uint64_t *spent = a->unlock->spent;
     int rc = EMS_OK;
 
     if (key == NULL)
@@ -235,11 +257,12 @@ int ems_aead_choose_key(struct ems_aead *a, struct ems_error *err)
 
         if (key->size != a->cipher->key_size)
             continue;
-        tried += a->chunk > EMS_AEAD_HELD ? a->file_size : a->buffer.size;
-        if (tried > TRIED_MAX) {
+        if (!first && *spent + try_cost(a) > EMS_PGP_COST_MAX) {
             rc = ems_fail(err, EMS_PGP_LIMIT, "too many session keys to try on so large chunks");
             break;
         }
+        *spent += try_cost(a);
+        first = false;
         rc = set_key(a, key, &why);
         if (rc == EMS_PGP_MODIFIED) /* a weak key: not this one */
             continue;

@@ -8,6 +8,7 @@
 
 #define OUT_SIZE      (16u * 1024u)
 #define TEXT_MAX      (64u * 1024u) /* before the block */
+#define LINE_LIMIT    (64u * 1024u) /* a line in the block; by RFC 9580 it has 76 characters */
 #define LINE_MAX_KEPT 128u          /* of a line that is looked at as a whole */
 
 struct armor {
@@ -28,6 +29,7 @@ struct armor {
     char line[LINE_MAX_KEPT]; /* the current line's beginning, where lines matter */
     size_t line_size;         /* its whole size so far */
     size_t text_size;         /* bytes before the block */
+    size_t column;            /* in the data: bytes since the last line end */
     uint32_t bits;            /* of the current group of four characters */
     unsigned group;           /* how many of the four have come, padding included */
     unsigned padding;
@@ -110,9 +112,10 @@ static int take_line(struct armor *a, struct ems_error *err)
         *a->armored = true;
         break;
     case HEADERS:
-        if (size == 0)
+        if (size == 0) {
             a->state = DATA;
-        else if (memchr(line, ':', size) == NULL)
+            a->column = 0;
+        } else if (memchr(line, ':', size) == NULL)
             rc = ems_fail(err, EMS_PGP_MALFORMED, "no empty line behind the headers of the armour");
         break;
     case TAIL:
@@ -127,6 +130,15 @@ static int take_line(struct armor *a, struct ems_error *err)
     a->bits = a->group = a->padding = 0;
     a->line_start = true;
     return rc;
+}
+
+/* Nothing is gained by endless lines, and nothing is held of them; but GnuPG's parser was broken
+ * with such (CVE-2025-68973), and no sender makes them. */
+static int check_line(size_t size, struct ems_error *err)
+{
+    if (size <= LINE_LIMIT)
+        return EMS_OK;
+    return ems_fail(err, EMS_PGP_LIMIT, "a line of more than %u bytes in the armour", LINE_LIMIT);
 }
 
 /* Bytes of lines: consumes up to and including one line end. */
@@ -150,6 +162,8 @@ static int eat_line(struct armor *a, struct ems_error *err)
         a->text_size += used;
         if (a->text_size > TEXT_MAX)
             return ems_fail(err, EMS_PGP_NOT_OPENPGP, "not an OpenPGP message");
+    } else if (a->state != AFTER && check_line(a->line_size, err) != EMS_OK) {
+        return EMS_PGP_LIMIT;
     }
     return end != NULL ? take_line(a, err) : EMS_OK;
 }
@@ -191,45 +205,69 @@ static int take_other(struct armor *a, uint8_t c, struct ems_error *err)
     return EMS_OK;
 }
 
-/* Decode up to the end of the span, the end of the data or OUT_SIZE bytes. */
+/* One character of the data; what comes out of it is added to out. */
+static int take_character(struct armor *a, uint8_t c, size_t *n, struct ems_error *err)
+{
+    int value = digit(c), rc = EMS_OK;
+
+    if (c == '\n') {
+        a->line_start = true;
+        a->column = 0;
+        return EMS_OK;
+    }
+    rc = check_line(a->column + 1, err);
+    if (rc != EMS_OK)
+        return rc;
+    a->column++;
+    if (c == '\r' || c == ' ' || c == '\t')
+        return EMS_OK;
+    if (value >= 0 && a->padding == 0) {
+        a->bits = a->bits << 6 | (uint32_t)value;
+        a->group++;
+    } else {
+        rc = take_other(a, c, err);
+        if (rc != EMS_OK) {
+            a->column--; /* it may be looked at once more */
+            return rc;
+        }
+    }
+    a->line_start = false;
+    if (a->group == 4) {
+        for (unsigned i = 0; i < 3 - (a->padding > 2 ? 2 : a->padding); i++)
+            a->out[(*n)++] = (uint8_t)(a->bits >> (16 - 8 * i));
+        a->bits = a->group = 0;
+    }
+    return EMS_OK;
+}
+
+/* Decode up to the end of the span, the end of the data or OUT_SIZE bytes. What stands in front of
+ * a wrong character is lent first: whether that is told before or after what is wrong in the data
+ * itself shall not depend on how large the spans are. */
 static int eat_data(struct armor *a, size_t *produced, struct ems_error *err)
 {
     const uint8_t *p = a->in.data, *end = p + a->in.size;
+    struct ems_error why = {0};
     size_t n = 0;
     int rc = EMS_OK;
 
-    while (p < end && n + 3 <= OUT_SIZE && a->state == DATA && rc == EMS_OK) {
-        uint8_t c = *p++;
-        int value = digit(c);
-
-        if (value >= 0 && a->padding == 0) {
-            a->bits = a->bits << 6 | (uint32_t)value;
-            a->group++;
-        } else if (c == '\n') {
-            a->line_start = true;
-            continue;
-        } else if (c == '\r' || c == ' ' || c == '\t') {
-            continue;
-        } else {
-            rc = take_other(a, c, err);
-        }
-        a->line_start = false;
-        if (a->group == 4) {
-            for (unsigned i = 0; i < 3 - (a->padding > 2 ? 2 : a->padding); i++)
-                a->out[n++] = (uint8_t)(a->bits >> (16 - 8 * i));
-            a->bits = a->group = 0;
-        }
+    while (p < end && n + 3 <= OUT_SIZE && a->state == DATA) {
+        rc = take_character(a, *p, &n, &why);
+        if (rc != EMS_OK)
+            break;
+        p++;
     }
     a->in.origin += (uint64_t)(p - a->in.data);
     a->in.size = (size_t)(end - p);
     a->in.data = p;
     a->base.origin = a->in.origin;
     *produced = n;
-    return rc;
+    if (rc == EMS_OK || n > 0)
+        return EMS_OK;
+    return ems_fail(err, rc, "%s", why.text);
 }
 
 /* The checksum line: anything up to its end. */
-static void eat_checksum(struct armor *a)
+static int eat_checksum(struct armor *a, struct ems_error *err)
 {
     const uint8_t *end = memchr(a->in.data, '\n', a->in.size);
     size_t used = end != NULL ? (size_t)(end - a->in.data) + 1 : a->in.size;
@@ -237,10 +275,12 @@ static void eat_checksum(struct armor *a)
     a->in.data += used;
     a->in.size -= used;
     a->in.origin += used;
+    a->column += end != NULL ? used - 1 : used;
     if (end != NULL) {
         a->state = TAIL;
         a->line_size = 0;
     }
+    return check_line(a->column, err);
 }
 
 /* ---- the stage ---- */
@@ -297,7 +337,7 @@ static int armor_next(struct ems_source *src, struct ems_span *span, struct ems_
             rc = eat_data(a, &produced, err);
             break;
         case CHECKSUM:
-            eat_checksum(a);
+            rc = eat_checksum(a, err);
             break;
         default:
             rc = eat_line(a, err);

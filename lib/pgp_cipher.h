@@ -95,6 +95,7 @@ struct ems_pgp_unlock {
     /* Why none fitted, when `next` has returned EMS_END: fills in the error. `damaged`: a sure one
      * was among them. */
     int (*refuse)(void *context, bool damaged, struct ems_error *);
+    uint64_t *spent; /* on this message, see EMS_PGP_COST_MAX; a container adds what it tries */
     struct ems_pgp_facts *facts;     /* never NULL here */
     struct ems_bookmarks *bookmarks; /* may be NULL */
 };

@@ -13,9 +13,10 @@
 #include <zlib.h>
 #endif
 
-#define LENT        (128u * 1024u)
-#define RATIO_FLOOR ((uint64_t)256 << 20)
-#define RATIO_MAX   500u
+#define LENT          (128u * 1024u)
+#define FLOOR_DEFLATE ((uint64_t)256 << 20)
+#define FLOOR_BZIP2   ((uint64_t)64 << 20)
+#define RATIO_MAX     500u
 
 enum algorithm { UNCOMPRESSED, ZIP, ZLIB, BZIP2, UNKNOWN };
 
@@ -147,11 +148,13 @@ static int run_bzip2(struct compress *c, uint8_t *out, size_t room, size_t *prod
  *
  * The ratio is that of the whole message. Deflate grows data 1032 times at most, bzip2 more than a
  * million times: 785 octets make a GiB. SQL text grows ten to thirty times, so 500 is far from
- * anything honest, and below 256 MiB in total any ratio is harmless.
+ * anything honest, and below some total any ratio is harmless: deflate makes a GiB in a second,
+ * bzip2 in six.
  */
 static int run(struct compress *c, uint8_t *out, size_t room, size_t *produced,
                struct ems_error *err)
 {
+    uint64_t harmless = c->algorithm == BZIP2 ? FLOOR_BZIP2 : FLOOR_DEFLATE;
     size_t before = c->in.size;
     int rc;
 
@@ -167,7 +170,7 @@ static int run(struct compress *c, uint8_t *out, size_t room, size_t *produced,
     c->growth->bytes_out += *produced;
     if (rc == EMS_OK && before > 0 && before == c->in.size && *produced == 0)
         return ems_fail(err, EMS_PGP_MALFORMED, "the compressed data inside stands still");
-    if ((rc == EMS_OK || rc == EMS_END) && c->growth->bytes_out > RATIO_FLOOR &&
+    if ((rc == EMS_OK || rc == EMS_END) && c->growth->bytes_out > harmless &&
         c->growth->bytes_out / RATIO_MAX > c->growth->bytes_in)
         return ems_fail(err, EMS_PGP_LIMIT,
                         "compressed data that grows more than %u times its size", RATIO_MAX);

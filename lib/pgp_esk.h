@@ -33,7 +33,7 @@ struct ems_pgp_esks {
     size_t secret;         /* passphrase to try next on packet `at` */
     size_t passphrases;    /* known, once asked for */
     bool asked;            /* for passphrases */
-    uint64_t spent;        /* by this message, see EMS_PGP_COST_MAX */
+    uint64_t spent;        /* on this message, see EMS_PGP_COST_MAX */
     bool tried_passphrase; /* at least one gave a key */
     /* Why it may be that nothing opens the message, the first of each kind. */
     struct ems_error limit;   /* trying would have been too expensive */

@@ -64,7 +64,8 @@ struct ems_pgp_key {
 
     /* Secret material. */
     enum ems_pgp_key_state state;
-    uint8_t usage; /* the S2K usage octet */
+    size_t refused; /* this many passphrases, all that were known, do not open it */
+    uint8_t usage;  /* the S2K usage octet */
     uint8_t cipher, aead;
     struct ems_pgp_s2k s2k;
     struct ems_pgp_field iv, sealed; /* sealed: what is protected, checksum included */

@@ -40,9 +40,12 @@ int ems_pgp_s2k_parse(const uint8_t *data, size_t size, struct ems_pgp_s2k *, si
 
 /*
  * What deriving key_size octets costs, in microseconds of one processor of 2022: a count of work,
- * the same on every machine. Of the messages of a stranger, derivations and public-key operations
- * (ems_pgp_pk_cost) together may cost about two seconds: one Argon2 with 2 GiB of memory (the first
- * choice of RFC 9106), or 25 of the most expensive derivations that GnuPG makes by default.
+ * the same on every machine. Of the messages of a stranger, derivations, public-key operations
+ * (ems_pgp_pk_cost) and trying session keys on a container together may cost two seconds. That is
+ * 2^31 octets through SHA-1 or SHA-256: 16 of the most expensive derivations that GnuPG makes.
+ *
+ * One thing takes longer, 4.5 s, and is let through if it is the only one: Argon2 with one pass
+ * over 2 GiB, the first choice of RFC 9106 and what the sample messages of RFC 9580 have.
  */
 uint64_t ems_pgp_s2k_cost(const struct ems_pgp_s2k *, size_t passphrase_size, size_t key_size);
 

@@ -419,15 +419,19 @@ static int ask_key(struct ems_pgp_secrets *s, struct ems_pgp_key *key, const cha
 }
 
 /* With the lock held: everything that is known, then asking. EMS_PGP_PASSPHRASE without a text of
- * its own when nothing opened it. */
+ * its own when nothing opened it. Passphrases are only ever added, and a message may ask for the
+ * same locked keys 64 times: what has failed is not tried again. */
 static int unlock(struct ems_pgp_secrets *s, struct ems_pgp_key *key, const char *id,
                   struct ems_error *err)
 {
+    size_t known = 0;
     int rc = EMS_PGP_PASSPHRASE;
 
     if (key->usage == 0)
         return ems_pgp_key_open(key, NULL, err);
-    for (int kind = 1; kind >= 0; kind--) {
+    for (const struct passphrase *p = s->passphrases; p != NULL; p = p->next)
+        known++;
+    for (int kind = 1; kind >= 0 && key->refused < known; kind--) {
         const struct passphrase *p;
 
         for (size_t i = 0; (p = find_passphrase(s, kind, i)) != NULL; i++) {
@@ -436,6 +440,7 @@ static int unlock(struct ems_pgp_secrets *s, struct ems_pgp_key *key, const char
                 return rc;
         }
     }
+    key->refused = known;
     if (s->ask_key != NULL && !s->asked_key)
         rc = ask_key(s, key, id, err);
     return rc;
