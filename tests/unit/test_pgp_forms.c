@@ -128,7 +128,8 @@ static void test_bad_derivations(void)
         {"\4saltsaltsaltsalt\1\5\5", 20, EMS_PGP_MALFORMED, "Argon2"},   /* too little for them */
         {"\4saltsaltsaltsalt\1\1\377", 20, EMS_PGP_MALFORMED, "Argon2"}, /* 2^255 KiB */
         {"\4saltsaltsaltsalt\1\1\26", 20, EMS_PGP_LIMIT, "time or memory"},   /* 2^22 KiB */
-        {"\4saltsaltsaltsalt\1\21\20", 20, EMS_PGP_LIMIT, "Argon2"},          /* 17 lanes */
+        {"\4saltsaltsaltsalt\1\20\20", 20, EMS_PGP_PASSPHRASE, "wrong"},      /* 16 lanes */
+        {"\4saltsaltsaltsalt\1\21\20", 20, EMS_PGP_LIMIT, "Argon2"},          /* 17 */
         {"\4saltsaltsaltsalt\377\1\25", 20, EMS_PGP_LIMIT, "time or memory"}, /* 255 x 2 GiB */
     };
 
@@ -141,8 +142,6 @@ static void test_bad_derivations(void)
     }
 }
 
-/* Many expensive derivations are refused before they have cost much; the same one many times over
- * is made once. */
 /* Our own repetition of salt and passphrase against libgcrypt's, for lengths around everything that
  * has an end: the count, the digest, the run that is hashed at once. */
 static void test_derivation_lengths(void)
@@ -174,6 +173,7 @@ static void test_derivation_lengths(void)
     }
 }
 
+/* Sixty packets that would each take 80 ms: refused before that. */
 static void test_derivation_cost(void)
 {
     struct ems_buf lit = literal(text, TEXT), body, message = {0}, skesk = {0};
@@ -389,7 +389,9 @@ static void test_aead_headers(void)
         {true, {1, 5, 2, 0}, EMS_PGP_UNSUPPORTED}, /* cipher */
         {true, {1, 9, 4, 0}, EMS_PGP_UNSUPPORTED}, /* mode */
         {false, {2, 3, 2, 0}, EMS_PGP_MALFORMED},  /* CAST5 has blocks of 8 */
-        {true, {1, 9, 2, 22}, EMS_PGP_LIMIT},      /* 256 MiB chunks */
+        {true, {1, 9, 2, 21}, EMS_PGP_MODIFIED},   /* 128 MiB chunks: as far as this one goes */
+        {true, {1, 9, 2, 22}, EMS_PGP_LIMIT},      /* 256 MiB */
+        {false, {2, 9, 2, 16}, EMS_PGP_MODIFIED},  /* 4 MiB */
         {false, {2, 9, 2, 17}, EMS_PGP_LIMIT},     /* 8 MiB chunks */
         {true, {1, 9, 2, 255}, EMS_PGP_LIMIT},
     };
