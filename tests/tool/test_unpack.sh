@@ -104,25 +104,77 @@ check 'a file through a link' 0 ems-unpack -C empty through.tar
 [ -L empty/d ] && no 'the link was made' || ok
 same empty/d/f evil2/d/f
 
-# a signal leaves nothing behind
+# a signal leaves nothing behind (perl: bash ignores INT for what runs in the background)
 mkdir big && head -c 200000000 /dev/zero >big/zero && tar -cf big.tar big && rm -r big
-mkdir sig
-ems-unpack -q -C sig big.tar >/dev/null 2>&1 &
-pid=$!
-for _ in $(seq 200); do
-    compgen -G 'sig/.ems-unpack-*' >/dev/null && break
-    sleep 0.01
+for signal in TERM:143 INT:130 HUP:129; do
+    rm -rf sig && mkdir sig
+    perl -e '$SIG{INT} = $SIG{HUP} = "DEFAULT"; exec @ARGV' ems-unpack -q -C sig big.tar >/dev/null 2>&1 &
+    pid=$!
+    for _ in $(seq 200); do
+        compgen -G 'sig/.ems-unpack-*' >/dev/null && break
+        sleep 0.01
+    done
+    kill -"${signal%:*}" $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    got=$?
+    case $got in "${signal#*:}" | 0) ok ;; *) no "signal $signal: status $got" ;; esac
+    absent 'sig/.ems-unpack-*'
+    [ $got = 0 ] || absent 'sig/*'
 done
-kill -TERM $pid 2>/dev/null
-wait $pid
-got=$?
-case $got in 143 | 0) ok ;; *) no "signal: status $got" ;; esac
-absent 'sig/.ems-unpack-*'
-[ $got = 143 ] && absent 'sig/*'
 
 # a full disk leaves nothing behind (files limited to 1 MB stand for it)
 rm -rf empty && mkdir empty
 check 'no room' 75 bash -c 'trap "" XFSZ; ulimit -f 1000; ems-unpack -q -C empty big.tar'
 [ -z "$(ls -A empty)" ] && ok || no "no room: left $(ls -A empty)"
+
+# ... and a disk that is really full, where somebody may mount one
+if unshare -m mount -t tmpfs -o size=4m tmpfs empty 2>/dev/null; then
+    for archive in big.tar many.tar; do # no blocks left, no inodes left
+        [ -e many.tar ] || { mkdir many && (cd many && seq 600 | xargs touch) && echo x >many/1 && tar -cf many.tar many; }
+        check "full disk, $archive" 0 unshare -m bash -c "mount -t tmpfs -o size=4m,nr_inodes=300 tmpfs empty &&
+            echo mine >empty/mine; ems-unpack -C empty $archive; echo status \$?; ls -A empty >left"
+        says 'status 75'
+        says 'No space left on device.*\[io-error\]'
+        [ "$(cat left)" = mine ] && ok || no "full disk: left $(cat left)"
+    done
+fi
+
+# DIR itself may be a link, as tar -C takes it; what lies in it may not
+mkdir real && ln -s real door && check 'DIR is a link' 0 ems-unpack -C door plain-gnu.tar
+same real/t/deep/er/file t/deep/er/file
+check 'DIR is a file' 75 ems-unpack -C pass plain-gnu.tar
+mkdir locked && mkdir locked/t && ln -s "$work/pass" locked/t/deep
+check 'a link where a directory goes' 75 ems-unpack -f -C locked plain-gnu.tar
+mkdir locked2 locked2/t locked2/t/deep locked2/t/deep/er && ln -s "$work/pass" locked2/t/deep/er/file
+check 'a link where a file goes, even with force' 75 ems-unpack -f -C locked2 plain-gnu.tar
+[ "$(cat pass)" = secret ] && ok || no 'written through a link'
+absent 'locked*/.ems-unpack-*'
+mkdir half && mkdir -p half/t/deep/er && mkdir half/t/deep/er/file
+check 'a directory where a file goes' 75 ems-unpack -f -C half plain-gnu.tar
+# one file in the way of many: none of the others is moved
+mkdir -p mix/a mix/z && echo 1 >mix/a/f && echo 2 >mix/z/f && tar -C mix -cf mix.tar a z
+mkdir way && mkdir way/z && echo old >way/z/f
+check 'one of two is in the way' 75 ems-unpack -C way mix.tar
+[ "$(cd way && find . -type f)" = ./z/f ] && [ "$(cat way/z/f)" = old ] && ok || no "$(find way)"
+
+# a media export: the parts into DIR, the rest aside; two runs of the exporter are never mixed
+mkdir ex && "$here/fixtures/make-media-export" --part-size 30000 ex || no 'the fixture script'
+e=customer_media_export
+tar -C ex -czf $e.tar.gz $e
+mkdir imp && check 'an export' 0 ems-unpack -C imp $e.tar.gz
+says '[0-9]+ files are no part of the export: they are in .aside'
+[ "$(ls -A imp)" = "$(printf '.aside\nexport-manifest.tgz\nexport-part-1.tgz\nexport-part-2.tgz\nexport-part-3.tgz')" ] && ok || no "$(ls -A imp)"
+check 'again' 75 ems-unpack -C imp $e.tar.gz
+check 'again with force' 0 ems-unpack -f -C imp $e.tar.gz
+mkdir imp2 && ln -s "$work/outside" imp2/.aside
+check 'a link for .aside' 75 ems-unpack -f -C imp2 $e.tar.gz
+absent 'outside/*'
+[ "$(ls -A imp2)" = .aside ] && ok || no "parts beside a link for .aside: $(ls -A imp2)"
+cp -r ex ex2 && mkdir ex2/$e/old && cp ex2/$e/export-part-*.tgz ex2/$e/old && tar -C ex2 -czf two.tgz $e
+refuse 'two exports in one archive' 1 tar-wrong-content two.tgz
+mkdir copies && split -b 3000 $e.tar.gz copies/$e.tar.gz.part- && cp copies/$e.tar.gz.part-aa "copies/$e.tar.gz (1).part-aa"
+cp copies/$e.tar.gz.part-ab "copies/$e.tar.gz.part-ab (1)"
+mkdir imp3 && check 'parts uploaded twice' 0 ems-unpack -C imp3 copies
+same imp3/export-part-1.tgz ex/$e/export-part-1.tgz
 
 finish unpack
