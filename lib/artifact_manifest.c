@@ -81,9 +81,9 @@ static void drop_repeated(const struct ems_part_set *set, struct ems_findings *f
     }
 }
 
-int ems_artifact_match(struct ems_artifact *a, struct ems_set_digests *digests,
-                       const struct ems_check_options *o, size_t first,
-                       struct ems_findings *findings)
+/* The outside: the set's parts as the manifest names them. */
+static int match_set(struct ems_artifact *a, struct ems_set_digests *digests,
+                     const struct ems_check_options *o, size_t first, struct ems_findings *findings)
 {
     struct ems_manifest_verdict v;
     size_t decoded, missing;
@@ -119,7 +119,7 @@ int ems_artifact_match_all(struct ems_artifact *a, struct ems_artifact_digests *
 {
     bool was_read = a->error == EMS_OK && a->bytes_in > 0;
     size_t differences = 0, before;
-    int rc = ems_artifact_match(a, &digests->set, o, first, findings);
+    int rc = match_set(a, &digests->set, o, first, findings);
 
     if (rc != EMS_OK || a->error != EMS_OK || !was_read)
         return rc;
@@ -138,7 +138,7 @@ bool ems_artifact_match_read(struct ems_artifact *a, struct ems_manifest *m,
 {
     const struct ems_check_options options = {.manifest = m};
 
-    if (ems_artifact_match(a, digests, &options, first, findings) != EMS_OK)
+    if (match_set(a, digests, &options, first, findings) != EMS_OK)
         findings->out_of_memory = true;
     return !findings->out_of_memory && a->error == EMS_OK;
 }

@@ -7,14 +7,11 @@
 
 /*
  * Compare the artifact's set with the manifest of the options, reading what the chain has not read
- * (it never ran, or stopped early), so that one run names every bad part. findings from `first` on
- * are this artifact's: a proven bad part takes the place of a suspect one in what is to be sent
- * again. EMS_OK, EMS_NO_MEMORY, or the tick's code.
+ * (it never ran, or stopped early), so that one run names every bad part; and then what the
+ * manifest says about the inside, if the outside is good. findings from `first` on are this
+ * artifact's: a proven bad part takes the place of a suspect one in what is to be sent again.
+ * EMS_OK, EMS_NO_MEMORY, or the tick's code.
  */
-int ems_artifact_match(struct ems_artifact *, struct ems_set_digests *,
-                       const struct ems_check_options *, size_t first, struct ems_findings *);
-
-/* The same, and then what the manifest says about the inside, if the outside is good. */
 int ems_artifact_match_all(struct ems_artifact *, struct ems_artifact_digests *,
                            const struct ems_check_options *, size_t first, struct ems_findings *);
 

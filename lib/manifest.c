@@ -51,7 +51,8 @@ void ems_manifest_free(struct ems_manifest *m)
 
 /* ---- strings ---- */
 
-const char *ems_manifest_keep(struct ems_manifest *m, const void *text, size_t size)
+/* A NUL-terminated copy that lives as long as the manifest; NULL when out of memory. */
+static const char *copy_text(struct ems_manifest *m, const void *text, size_t size)
 {
     struct ems_manifest_chunk *chunk = m->store->chunks;
     char *copy;
@@ -78,7 +79,7 @@ static int keep(struct ems_manifest *m, const char **text, struct ems_error *err
         *text = "";
         return EMS_OK;
     }
-    *text = ems_manifest_keep(m, *text, strlen(*text));
+    *text = copy_text(m, *text, strlen(*text));
     return *text != NULL ? EMS_OK : ems_fail_memory(err);
 }
 
@@ -230,8 +231,9 @@ static void *grow(void **items, size_t *count, size_t *room, size_t size)
 #define GROW(m, list, kind)                                                                        \
     grow((void **)&(m)->list, &(m)->kind##_count, &(m)->store->kind##_room, sizeof *(m)->list)
 
-struct ems_manifest_entry *ems_manifest_entry_get(struct ems_manifest *m, const char *name,
-                                                  size_t size, bool *fresh)
+/* The entry of this base name, made if there is none (*fresh). NULL when out of memory. */
+static struct ems_manifest_entry *get_entry(struct ems_manifest *m, const char *name, size_t size,
+                                            bool *fresh)
 {
     struct ems_manifest_entry *e;
     uint32_t *bucket;
@@ -244,7 +246,7 @@ struct ems_manifest_entry *ems_manifest_entry_get(struct ems_manifest *m, const 
     *fresh = *bucket == 0;
     if (!*fresh)
         return &m->entries[*bucket - 1];
-    copy = ems_manifest_keep(m, name, size);
+    copy = copy_text(m, name, size);
     e = copy != NULL ? GROW(m, entries, entry) : NULL;
     if (e == NULL)
         return NULL;
@@ -300,7 +302,7 @@ static int add_entry(struct ems_manifest *m, const char *name, uint64_t size,
     if (!ems_manifest_base_name(name, strlen(name), &base, &length, &reason))
         return ems_fail(err, EMS_MANIFEST_MALFORMED, "a manifest cannot name %s: it has %s",
                         ems_printable(name, strlen(name), shown, sizeof shown), reason);
-    e = ems_manifest_entry_get(m, base, length, &fresh);
+    e = get_entry(m, base, length, &fresh);
     if (e == NULL)
         return ems_fail_memory(err);
     if ((size != EMS_NOWHERE && e->size != EMS_NOWHERE && e->size != size) ||

@@ -21,19 +21,12 @@ struct ems_manifest_store {
     size_t entry_room, artifact_room, inner_room, sqldump_room, table_room, media_room, block_room;
 };
 
-/* A NUL-terminated copy that lives as long as the manifest; NULL when out of memory. */
-const char *ems_manifest_keep(struct ems_manifest *, const void *text, size_t size);
-
 /*
  * The part of a path that counts: what follows the last slash. False, with the reason (static), for
  * what no manifest may name.
  */
 bool ems_manifest_base_name(const char *path, size_t size, const char **base, size_t *base_size,
                             const char **reason);
-
-/* The entry of this base name, made if there is none (*fresh). NULL when out of memory. */
-struct ems_manifest_entry *ems_manifest_entry_get(struct ems_manifest *, const char *name,
-                                                  size_t size, bool *fresh);
 
 /* Of a name that ends in a ".part-" suffix or a volume's number: the length of what is before it;
  * of others 0. */

@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct ems_part *ems_part_of_rank(const struct ems_part_set *set, uint64_t rank)
+/* The part with the same rank as this one of the others; NULL if it is no part of the set now. */
+static struct ems_part *part_of_rank(const struct ems_part_set *set, uint64_t rank)
 {
     size_t low = 0, high = set->count;
 
@@ -83,7 +84,7 @@ static bool find_places(const struct ems_part_set *set, struct places *p)
 {
     p->count = 0;
     for (size_t i = 0, n; i < set->other_count; i += n) {
-        struct ems_part *part = ems_part_of_rank(set, set->others[i].rank);
+        struct ems_part *part = part_of_rank(set, set->others[i].rank);
 
         for (n = 1; i + n < set->other_count && set->others[i + n].rank == set->others[i].rank; n++)
             ;
@@ -168,7 +169,7 @@ static bool next_choice(const struct ems_part_set *set, const struct ems_part_tr
 static bool swap_all(struct ems_part_set *set, struct ems_part_tries *t)
 {
     for (size_t i = 0; i < set->other_count; i++) {
-        struct ems_part *part = ems_part_of_rank(set, set->others[i].rank);
+        struct ems_part *part = part_of_rank(set, set->others[i].rank);
 
         if (part != NULL && part->path != NULL &&
             (i == 0 || set->others[i].rank != set->others[i - 1].rank))

@@ -20,9 +20,6 @@ struct ems_part_tries {
 /* The others of this part: their number, and the first of them (NULL if there is none). */
 size_t ems_part_others(const struct ems_part_set *, const struct ems_part *, struct ems_part **);
 
-/* The part with the same rank as this one of the others; NULL if it is no part of the set now. */
-struct ems_part *ems_part_of_rank(const struct ems_part_set *, uint64_t rank);
-
 /* The file of `other` becomes the part, and the part's becomes the other. Settle afterwards. */
 void ems_part_exchange(struct ems_part *, struct ems_part *other);
 

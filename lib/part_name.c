@@ -65,7 +65,8 @@ static bool is_stages(const char *s)
     return true;
 }
 
-bool ems_part_name_is_guide(const char *name)
+/* One of the names that the guide gives to files, in any of its stages (.gz, .gpg, ...)? */
+static bool is_guide_name(const char *name)
 {
     static const char *const stems[] = {"customer_db_export.sql", "homeserver.db",
                                         "customer_media_export.", "customer_backup_media_export.",
@@ -133,7 +134,7 @@ static bool take_part(const char *name, struct ems_part_name *out)
 
 static bool take_whole(const char *name, struct ems_part_name *out)
 {
-    if (!ems_part_name_is_guide(name))
+    if (!is_guide_name(name))
         return false;
     out->form = EMS_NAME_WHOLE;
     out->suffix[0] = '\0';
@@ -250,7 +251,7 @@ static bool drop_number(char *s)
             continue;
         memcpy(tried, s, (size_t)(p - s));
         memcpy(tried + (p - s), p + 1 + digits, strlen(p + 1 + digits) + 1);
-        if (ems_part_name_is_guide(tried)) {
+        if (is_guide_name(tried)) {
             memcpy(s, tried, strlen(tried) + 1);
             return true;
         }
@@ -265,7 +266,7 @@ static void fold_artifact(struct ems_part_name *out)
 
     memcpy(folded, out->artifact, strlen(out->artifact) + 1);
     fold(folded);
-    if (ems_part_name_is_guide(folded))
+    if (is_guide_name(folded))
         memcpy(out->artifact, folded, strlen(folded) + 1);
 }
 

@@ -40,9 +40,6 @@ struct ems_part_name {
  */
 bool ems_part_name_parse(const char *name, struct ems_part_name *);
 
-/* One of the names that the guide gives to files, in any of its stages (.gz, .gpg, ...)? */
-bool ems_part_name_is_guide(const char *name);
-
 /* Does the name end like something that is encrypted, packed or a dump? */
 bool ems_part_name_is_archive(const char *name);
 

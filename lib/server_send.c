@@ -67,7 +67,8 @@ int ems_sender_drain(struct ems_sender *s, struct ems_error *err)
     return rc;
 }
 
-void ems_sender_head(const char *sql, size_t size, char *head)
+/* The beginning of a statement on one line, printable; head has room for EMS_SENDER_HEAD. */
+static void head_of(const char *sql, size_t size, char *head)
 {
     char line[EMS_SENDER_HEAD];
     size_t used = 0;
@@ -91,7 +92,7 @@ int ems_sender_send(struct ems_sender *s, const char *sql, size_t size, uint64_t
 
     sent->line = line;
     sent->sort = sort;
-    ems_sender_head(sql, size, sent->head);
+    head_of(sql, size, sent->head);
     if ((s->queued == 0 && PQenterPipelineMode(s->conn) != 1) ||
         PQsendQueryParams(s->conn, sql, 0, NULL, NULL, NULL, NULL, 0) != 1)
         return fail_statement(s, sent, NULL, err);

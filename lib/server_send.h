@@ -54,7 +54,4 @@ int ems_sender_send_all(struct ems_sender *, const struct ems_plan_statement *, 
 /* Wait for all answers; the connection is idle afterwards. */
 int ems_sender_drain(struct ems_sender *, struct ems_error *);
 
-/* The beginning of a statement on one line, printable; head has room for EMS_SENDER_HEAD. */
-void ems_sender_head(const char *sql, size_t size, char *head);
-
 #endif

@@ -45,7 +45,12 @@ static bool is_timeout(const PGresult *answer)
     return state != NULL && strcmp(state, "57014") == 0;
 }
 
-PGresult *ems_synapse_ask(struct ems_synapse_asker *a, const char *what, const char *sql)
+/*
+ * The answer, which the caller clears. NULL if there is none: after trouble, then a->broken, or
+ * because the server refused or took too long, then `what` could not be found out and a note says
+ * so.
+ */
+static PGresult *ask(struct ems_synapse_asker *a, const char *what, const char *sql)
 {
     PGresult *answer = NULL;
 
@@ -77,7 +82,7 @@ PGresult *ems_synapse_ask(struct ems_synapse_asker *a, const char *what, const c
 bool ems_synapse_ask_number(struct ems_synapse_asker *a, const char *what, const char *sql,
                             uint64_t *number)
 {
-    PGresult *answer = ems_synapse_ask(a, what, sql);
+    PGresult *answer = ask(a, what, sql);
     bool is_there = answer != NULL && PQntuples(answer) > 0 && !PQgetisnull(answer, 0, 0);
 
     *number = is_there ? strtoull(PQgetvalue(answer, 0, 0), NULL, 10) : 0;
@@ -112,12 +117,12 @@ static void ask_tables(struct ems_synapse_asker *a)
     const char *columns[1600];
     int n;
 
-    a->columns = ems_synapse_ask(
-        a, "its tables",
-        "SELECT c.relname, t.attname FROM pg_catalog.pg_class c"
-        " JOIN pg_catalog.pg_attribute t ON t.attrelid = c.oid"
-        " WHERE c.relnamespace = 'public'::pg_catalog.regnamespace AND c.relkind IN ('r', 'p')"
-        " AND t.attnum > 0 AND NOT t.attisdropped ORDER BY c.relname, t.attnum");
+    a->columns =
+        ask(a, "its tables",
+            "SELECT c.relname, t.attname FROM pg_catalog.pg_class c"
+            " JOIN pg_catalog.pg_attribute t ON t.attrelid = c.oid"
+            " WHERE c.relnamespace = 'public'::pg_catalog.regnamespace AND c.relkind IN ('r', 'p')"
+            " AND t.attnum > 0 AND NOT t.attisdropped ORDER BY c.relname, t.attnum");
     n = a->columns != NULL ? PQntuples(a->columns) : 0;
     for (int i = 0; i < n && !a->broken;) {
         const char *table = PQgetvalue(a->columns, i, 0);
@@ -133,7 +138,7 @@ static void ask_tables(struct ems_synapse_asker *a)
 /* Columns of the key alone: what an index merely includes makes nothing unique. */
 static void ask_indexes(struct ems_synapse_asker *a)
 {
-    PGresult *answer = ems_synapse_ask(
+    PGresult *answer = ask(
         a, "its unique indexes",
         "SELECT c.relname, i.indpred IS NOT NULL, pg_catalog.string_agg(t.attname, ',')"
         " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid"
@@ -162,22 +167,21 @@ static void ask_validity(struct ems_synapse_asker *a)
 {
     struct ems_synapse_names invalid = {.count = 0};
     char names[700];
-    PGresult *answer = ems_synapse_ask(
-        a, "constraints that are not validated",
-        "SELECT c.relname, n.conname FROM pg_catalog.pg_constraint n"
-        " JOIN pg_catalog.pg_class c ON c.oid = n.conrelid"
-        " WHERE NOT n.convalidated AND n.connamespace = 'public'::pg_catalog.regnamespace"
-        " ORDER BY 1, 2");
+    PGresult *answer =
+        ask(a, "constraints that are not validated",
+            "SELECT c.relname, n.conname FROM pg_catalog.pg_constraint n"
+            " JOIN pg_catalog.pg_class c ON c.oid = n.conrelid"
+            " WHERE NOT n.convalidated AND n.connamespace = 'public'::pg_catalog.regnamespace"
+            " ORDER BY 1, 2");
 
     for (int i = 0; answer != NULL && i < PQntuples(answer); i++)
         note(a, ems_synapse_see_unvalidated(a->db.state, PQgetvalue(answer, i, 0),
                                             PQgetvalue(answer, i, 1), a->err));
     PQclear(answer);
-    answer =
-        ems_synapse_ask(a, "indexes that are not valid",
-                        "SELECT c.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c"
-                        " ON c.oid = i.indexrelid WHERE NOT i.indisvalid"
-                        " AND c.relnamespace = 'public'::pg_catalog.regnamespace ORDER BY 1");
+    answer = ask(a, "indexes that are not valid",
+                 "SELECT c.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c"
+                 " ON c.oid = i.indexrelid WHERE NOT i.indisvalid"
+                 " AND c.relnamespace = 'public'::pg_catalog.regnamespace ORDER BY 1");
     for (int i = 0; answer != NULL && i < PQntuples(answer); i++)
         note(a, ems_synapse_names_add(&invalid, PQgetvalue(answer, i, 0), a->err));
     PQclear(answer);
@@ -193,13 +197,12 @@ static void ask_validity(struct ems_synapse_asker *a)
  * rights of whoever writes the row. */
 static void ask_code(struct ems_synapse_asker *a)
 {
-    PGresult *answer =
-        ems_synapse_ask(a, "functions and views",
-                        "SELECT 'public.' || proname, prosecdef FROM pg_catalog.pg_proc"
-                        " WHERE pronamespace = 'public'::pg_catalog.regnamespace"
-                        " UNION ALL SELECT relname, true FROM pg_catalog.pg_class"
-                        " WHERE relnamespace = 'public'::pg_catalog.regnamespace"
-                        " AND relkind NOT IN ('r', 'i', 'S') ORDER BY 1");
+    PGresult *answer = ask(a, "functions and views",
+                           "SELECT 'public.' || proname, prosecdef FROM pg_catalog.pg_proc"
+                           " WHERE pronamespace = 'public'::pg_catalog.regnamespace"
+                           " UNION ALL SELECT relname, true FROM pg_catalog.pg_class"
+                           " WHERE relnamespace = 'public'::pg_catalog.regnamespace"
+                           " AND relkind NOT IN ('r', 'i', 'S') ORDER BY 1");
 
     for (int i = 0; answer != NULL && i < PQntuples(answer); i++)
         if (ems_sql_function_find(PQgetvalue(answer, i, 0)) < 0 ||
@@ -213,10 +216,10 @@ static void ask_code(struct ems_synapse_asker *a)
  * database is made that way; a managed server may still report it in other words. */
 static void ask_locale(struct ems_synapse_asker *a)
 {
-    PGresult *answer = ems_synapse_ask(
-        a, "its locale",
-        "SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype"
-        " FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()");
+    PGresult *answer =
+        ask(a, "its locale",
+            "SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype"
+            " FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()");
     const char *encoding, *collate, *ctype;
 
     if (answer == NULL || PQntuples(answer) == 0) {
@@ -257,15 +260,14 @@ static void ask_schema(struct ems_synapse_asker *a)
                                &number))
         a->db.compat_version = (uint32_t)number;
     if (ems_synapse_has(a, "applied_schema_deltas", "file")) {
-        answer = ems_synapse_ask(a, "the deltas", "SELECT file FROM public.applied_schema_deltas");
+        answer = ask(a, "the deltas", "SELECT file FROM public.applied_schema_deltas");
         for (int i = 0; answer != NULL && i < PQntuples(answer); i++)
             ems_synapse_see_delta(a->db.state, PQgetvalue(answer, i, 0),
                                   (size_t)PQgetlength(answer, i, 0));
         PQclear(answer);
     }
     if (ems_synapse_has(a, "background_updates", "update_name")) {
-        answer = ems_synapse_ask(a, "background updates",
-                                 "SELECT update_name FROM public.background_updates");
+        answer = ask(a, "background updates", "SELECT update_name FROM public.background_updates");
         for (int i = 0; answer != NULL && i < PQntuples(answer); i++)
             note(a, ems_synapse_see_update(&a->db, PQgetvalue(answer, i, 0),
                                            (size_t)PQgetlength(answer, i, 0), a->err));
@@ -292,7 +294,7 @@ static void ask_users(struct ems_synapse_asker *a)
     for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++)
         if (!ems_synapse_has(a, "users", columns[i]))
             return;
-    answer = ems_synapse_ask(a, "the users", whole);
+    answer = ask(a, "the users", whole);
     for (int i = 0; answer != NULL && i < PQntuples(answer); i++) {
         ems_printable(PQgetvalue(answer, i, 0), strlen(PQgetvalue(answer, i, 0)), server,
                       sizeof server);
@@ -309,9 +311,9 @@ static void ask_users(struct ems_synapse_asker *a)
 static void ask_sequences(struct ems_synapse_asker *a)
 {
     struct ems_buf sql = {0};
-    PGresult *answer = ems_synapse_ask(a, "its sequences",
-                                       "SELECT relname FROM pg_catalog.pg_class WHERE relkind = 'S'"
-                                       " AND relnamespace = 'public'::pg_catalog.regnamespace");
+    PGresult *answer = ask(a, "its sequences",
+                           "SELECT relname FROM pg_catalog.pg_class WHERE relkind = 'S'"
+                           " AND relnamespace = 'public'::pg_catalog.regnamespace");
 
     for (int i = 0; answer != NULL && i < PQntuples(answer); i++)
         for (size_t k = 0; k < EMS_SYNAPSE_SEQUENCES; k++)
@@ -323,8 +325,7 @@ static void ask_sequences(struct ems_synapse_asker *a)
                                     sql.size > 0 ? " UNION ALL " : "",
                                     ems_synapse_sequences[k].name, ems_synapse_sequences[k].name));
     PQclear(answer);
-    answer =
-        sql.size > 0 ? ems_synapse_ask(a, "where its sequences are", (const char *)sql.data) : NULL;
+    answer = sql.size > 0 ? ask(a, "where its sequences are", (const char *)sql.data) : NULL;
     for (int i = 0; answer != NULL && i < PQntuples(answer); i++)
         ems_synapse_see_sequence(a->db.state, PQgetvalue(answer, i, 0),
                                  strtoll(PQgetvalue(answer, i, 1), NULL, 10));
@@ -339,9 +340,9 @@ static void ask_positions(struct ems_synapse_asker *a)
     if (!ems_synapse_has(a, "stream_positions", "stream_id") ||
         !ems_synapse_has(a, "stream_positions", "stream_name"))
         return;
-    answer = ems_synapse_ask(a, "stream positions",
-                             "SELECT stream_name, max(stream_id) FROM public.stream_positions"
-                             " GROUP BY stream_name");
+    answer = ask(a, "stream positions",
+                 "SELECT stream_name, max(stream_id) FROM public.stream_positions"
+                 " GROUP BY stream_name");
     for (int i = 0; answer != NULL && i < PQntuples(answer); i++)
         ems_synapse_see_position(a->db.state, PQgetvalue(answer, i, 0),
                                  strtoll(PQgetvalue(answer, i, 1), NULL, 10));

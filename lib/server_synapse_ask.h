@@ -23,13 +23,10 @@ struct ems_synapse_asker {
 };
 
 /*
- * The answer, which the caller clears. NULL if there is none: after trouble, then a->broken, or
+ * The first column of the only row; 0 if there is no answer: after trouble, then a->broken, or
  * because the server refused or took too long, then `what` could not be found out and a note says
  * so.
  */
-PGresult *ems_synapse_ask(struct ems_synapse_asker *, const char *what, const char *sql);
-
-/* The first column of the only row; 0 if there is no answer. */
 bool ems_synapse_ask_number(struct ems_synapse_asker *, const char *what, const char *sql,
                             uint64_t *number);
 

@@ -348,7 +348,7 @@ static void names_release(struct ems_synapse_names *names)
         free(names->items[i]);
 }
 
-void ems_synapse_state_free(struct ems_synapse_state *state)
+static void state_free(struct ems_synapse_state *state)
 {
     if (state == NULL)
         return;
@@ -370,6 +370,6 @@ void ems_synapse_release(struct ems_synapse *s)
         free(s->media);
     }
     ems_synapse_row_free(s->row);
-    ems_synapse_state_free(s->state);
+    state_free(s->state);
     *s = (struct ems_synapse){0};
 }

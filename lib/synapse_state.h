@@ -103,7 +103,6 @@ struct ems_synapse_state {
 struct ems_synapse_state *ems_synapse_state(struct ems_synapse *s);
 /* Its media rows, likewise. */
 struct ems_media_rows *ems_synapse_media(struct ems_synapse *s);
-void ems_synapse_state_free(struct ems_synapse_state *); /* NULL allowed */
 
 /* All of these: EMS_OK or EMS_NO_MEMORY where they can fail. */
 int ems_synapse_see_table(struct ems_synapse *, const char *table, const char *const *columns,

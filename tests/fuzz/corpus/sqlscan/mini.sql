@@ -1,1 +1,0 @@
-../../../../fixtures/sql/mini.sql

@@ -1,1 +1,0 @@
-../../../../fixtures/sql/pg12-create.sql

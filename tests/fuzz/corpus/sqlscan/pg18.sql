@@ -1,1 +1,0 @@
-../../../../fixtures/sql/pg18.sql

@@ -1,1 +1,0 @@
-../../../../fixtures/sql/pg96.sql
