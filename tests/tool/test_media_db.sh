@@ -179,4 +179,40 @@ dump COPY hostile && store d
 check 'odd rows' 0 ems-check up
 says '5 of its 8 media are here'
 
+# --- the whole job: a real homeserver's dump and a store that disagrees in every way at once ---
+source "$here/tests/lib/postgres.sh"
+if pg_bin initdb >/dev/null 2>&1; then
+    cleanups+=(pg_scratch_stop)
+    chmod 711 "$work"
+    pg_scratch_start fsync=off || no 'scratch server'
+    fresh
+    psql -X -q -d postgres -c 'CREATE DATABASE synapse TEMPLATE template0' || no 'createdb'
+    cat "$here"/fixtures/synapse-{schema,fill,indexes}.sql |
+        psql -X -q -v ON_ERROR_STOP=1 -v events=120 --single-transaction -d synapse || no 'the homeserver'
+    sed -e 3d -e 's/\t3331\t/\t3332\t/' rows | cat - rows.excused >rows.db # no row; another size
+    psql -X -q -v ON_ERROR_STOP=1 -d synapse -c 'DELETE FROM local_media_repository_thumbnails' \
+        -c 'DELETE FROM local_media_repository' \
+        -c "\\copy local_media_repository (${columns// /, }) FROM rows.db" || no 'rows'
+    pg_dump -O -d synapse | gzip >up/customer_db_export.sql.gz
+    pg_scratch_stop
+    flip "d/$(place "${ids[0]}")" 5 && rm "d/$one" && store d # another hash; no file
+    check 'ingest' 1 ems-ingest --json --embedded emb --server-name example.org up
+    # What the report says of media: all of it, and nothing else.
+    perl -MJSON::PP -ne '$o = decode_json($_); print "$o->{severity} $o->{code}: $o->{message}\n"
+        if $o->{type} eq "finding" && $o->{code} =~ /^media-/' out.txt | sort >said
+    sort >expected <<END
+error media-db-missing: media ${ids[1]} (1777 bytes) is in the database, but its file is not here
+error media-digest: media ${ids[0]} has another SHA-256 than in the database
+error media-size: media ${ids[3]} has 3331 bytes, but 3332 in the database
+note media-db-missing: compared with customer_db_export.sql.gz: 3 of its 7 media are here, 1 with the SHA-256 that it names; 1 uploads were never finished, 2 previews of pages are not here and need not be
+warning media-extra: 1 media are quarantined and must not be shown: ${ids[4]}
+warning media-not-in-db: media ${ids[2]} is not in the database
+END
+    same said expected
+    json artifact/verdict damaged
+    json artifact/verdict verified
+    json summary/resend customer_backup_media_export.tar.gz
+    json artifact/database staging_example_org
+fi
+
 finish media_db
