@@ -292,81 +292,122 @@ static int publish(struct ems_artifact *artifact, const struct ems_ingest_option
     return rc;
 }
 
+/* ---- one artifact ---- */
+
+/* All that can be said before a server is asked for anything: the database's name, and for SQLite
+ * the schema that it will be given. */
+static int prepare(struct ems_artifact *artifact, bool from_pipe,
+                   const struct ems_ingest_options *o, char name[64], struct ems_schema *schema,
+                   struct ems_findings *findings, struct ems_error *err)
+{
+    int rc;
+
+    if (!choose_name(o, artifact, name) && from_pipe)
+        return ems_fail(err, EMS_RESTORE_FAILED,
+                        "a dump from a pipe cannot be asked for its server name first: give "
+                        "--database or --server-name");
+    if (!choose_name(o, artifact, name))
+        return ems_fail(err, EMS_RESTORE_FAILED,
+                        "the %s names no homeserver to call the database after: give --database",
+                        artifact->kind == EMS_KIND_SQLITE ? "database" : "dump");
+    rc = check_name(artifact, o, findings);
+    if (rc == EMS_OK && !from_pipe && artifact->kind == EMS_KIND_SQLITE)
+        rc = read_schema(schema, o, err);
+    return rc;
+}
+
+/* The server, and on it an unfinished database with the limits that this artifact gets. */
+static int make_place(struct ems_artifact *artifact, const struct ems_ingest_options *o,
+                      struct ems_staging **staging, const char *name, char *identity, bool *resumed,
+                      struct ems_error *err)
+{
+    int rc = EMS_OK;
+
+    if (*staging == NULL)
+        rc = o->ahead != NULL ? ems_ahead_take(o->ahead, staging, err)
+                              : ems_staging_open(&o->server, staging, err);
+    if (rc == EMS_OK)
+        rc = make_database(artifact, o, *staging, name, identity, resumed, err);
+    if (rc != EMS_OK || artifact->bytes_out == 0)
+        return rc;
+    rc = ems_staging_limit(*staging, artifact->bytes_out, err);
+    if (rc != EMS_OK)
+        ems_staging_abandon(*staging);
+    return rc;
+}
+
+/* Table by table, from the plan of the first pass. */
+static int fill_from_plan(struct ems_artifact *artifact, const struct ems_ingest_options *o,
+                          struct ems_staging *staging, const char *identity, bool resumed,
+                          struct ems_error *err)
+{
+    int rc = run_load(artifact, o, staging, identity, resumed, err);
+
+    if (rc == EMS_OK)
+        rc = verify(artifact, o, staging, err);
+    return rc == EMS_OK ? close_journal(staging, err) : rc;
+}
+
+/* In one stream, which is taken over; NULL: from the artifact's parts, for the second time. */
+static int fill_from_stream(struct ems_artifact *artifact, struct ems_source *stream,
+                            const struct ems_ingest_options *o, struct ems_staging *staging,
+                            struct ems_findings *findings, struct ems_error *err)
+{
+    const bool collect = stream != NULL;
+    struct ems_source *bottom = collect ? stream : ems_parts_open(artifact->set, err);
+    int rc = run_restore(artifact, bottom, o, staging, collect, err);
+
+    if (rc == EMS_OK && collect)
+        ems_artifact_judge_dump(artifact, findings);
+    return rc == EMS_OK ? verify(artifact, o, staging, err) : rc;
+}
+
+static int fail_artifact(struct ems_artifact *artifact, int rc, const struct ems_error *err,
+                         struct ems_findings *findings)
+{
+    const enum ems_verdict before = artifact->verdict;
+
+    if (rc == EMS_SYNAPSE_SCHEMA || rc == EMS_SYNAPSE_SERVER_NAME)
+        artifact->error = rc; /* told already, and no fault of the upload */
+    else if (ems_schema_is_failure(err))
+        fail_schema(artifact, err, findings);
+    else
+        ems_artifact_fail(artifact, err, findings);
+    if (ems_code_exit(rc) == 75) /* the upload is as good as it was found to be */
+        artifact->verdict = before;
+    return rc;
+}
+
 int ems_ingest_artifact(struct ems_artifact *artifact, struct ems_source *stream,
                         const struct ems_ingest_options *o, struct ems_staging **staging,
                         struct ems_findings *findings)
 {
-    const bool collect = stream != NULL;
-    const bool sqlite = !collect && artifact->kind == EMS_KIND_SQLITE;
+    const bool from_pipe = stream != NULL;
     struct ems_schema schema = {0};
     struct ems_error err = {0};
     char name[64], identity[EMS_JOURNAL_IDENTITY];
     bool resumed = false;
-    int rc = EMS_OK;
+    int rc = prepare(artifact, from_pipe, o, name, &schema, findings, &err);
 
-    if (!choose_name(o, artifact, name)) {
-        if (stream == NULL)
-            rc = ems_fail(&err, EMS_RESTORE_FAILED,
-                          "the %s names no homeserver to call the database after: give "
-                          "--database",
-                          sqlite ? "database" : "dump");
+    if (rc == EMS_OK)
+        rc = make_place(artifact, o, staging, name, identity, &resumed, &err);
+    if (rc == EMS_OK) {
+        if (!from_pipe && artifact->kind == EMS_KIND_SQLITE)
+            rc = ems_sqlite_restore(artifact, &schema, *staging, &o->check, findings, &err);
+        else if (identity[0] != '\0')
+            rc = fill_from_plan(artifact, o, *staging, identity, resumed, &err);
         else
-            rc = ems_fail(&err, EMS_RESTORE_FAILED,
-                          "a dump from a pipe cannot be asked for its server name first: give "
-                          "--database or --server-name");
-    }
-    if (rc == EMS_OK)
-        rc = check_name(artifact, o, findings);
-    if (rc == EMS_OK && sqlite)
-        rc = read_schema(&schema, o, &err);
-    if (rc == EMS_OK && *staging == NULL)
-        rc = o->ahead != NULL ? ems_ahead_take(o->ahead, staging, &err)
-                              : ems_staging_open(&o->server, staging, &err);
-    if (rc == EMS_OK)
-        rc = make_database(artifact, o, *staging, name, identity, &resumed, &err);
-    if (rc == EMS_OK && artifact->bytes_out > 0 &&
-        (rc = ems_staging_limit(*staging, artifact->bytes_out, &err)) != EMS_OK)
-        ems_staging_abandon(*staging);
-    if (rc == EMS_OK && sqlite) {
-        rc = ems_sqlite_restore(artifact, &schema, *staging, &o->check, findings, &err);
-        rc = publish(artifact, o, *staging, findings, rc, &err);
-    } else if (rc == EMS_OK && identity[0] != '\0') {
-        rc = run_load(artifact, o, *staging, identity, resumed, &err);
-        if (rc == EMS_OK)
-            rc = verify(artifact, o, *staging, &err);
-        if (rc == EMS_OK)
-            rc = close_journal(*staging, &err);
-        rc = publish(artifact, o, *staging, findings, rc, &err);
-    } else if (rc == EMS_OK) {
-        struct ems_source *bottom = stream != NULL ? stream : ems_parts_open(artifact->set, &err);
-
+            rc = fill_from_stream(artifact, stream, o, *staging, findings, &err);
         stream = NULL;
-        rc = run_restore(artifact, bottom, o, *staging, collect, &err);
-        if (rc == EMS_OK && collect)
-            ems_artifact_judge_dump(artifact, findings);
-        if (rc == EMS_OK)
-            rc = verify(artifact, o, *staging, &err);
         rc = publish(artifact, o, *staging, findings, rc, &err);
     }
     ems_source_free(stream);
     ems_schema_release(&schema);
-    if (rc == EMS_OK) {
-        artifact->staged = strdup(name);
-        artifact->verdict = EMS_VERDICT_VERIFIED;
-        if (artifact->staged == NULL)
-            findings->out_of_memory = true;
-    } else {
-        enum ems_verdict before = artifact->verdict;
-
-        if (rc == EMS_SYNAPSE_SCHEMA ||
-            rc == EMS_SYNAPSE_SERVER_NAME) /* told already, and no fault of the upload */
-            artifact->error = rc;
-        else if (ems_schema_is_failure(&err))
-            fail_schema(artifact, &err, findings);
-        else
-            ems_artifact_fail(artifact, &err, findings);
-        if (ems_code_exit(rc) == 75) /* the upload is as good as it was found to be */
-            artifact->verdict = before;
-    }
-    return rc;
+    if (rc != EMS_OK)
+        return fail_artifact(artifact, rc, &err, findings);
+    artifact->staged = strdup(name);
+    artifact->verdict = EMS_VERDICT_VERIFIED;
+    if (artifact->staged == NULL)
+        findings->out_of_memory = true;
+    return EMS_OK;
 }
