@@ -57,4 +57,7 @@ void ems_copy_release(struct ems_copy *);
 int ems_copy_types(PGconn *, const char *table, const char *const *columns, size_t count,
                    Oid **types, struct ems_error *);
 
+/* A copy of a list of names, in one piece of memory (free). NULL: no memory. */
+char **ems_copy_names(const char *const *names, size_t count);
+
 #endif

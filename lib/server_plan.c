@@ -1,15 +1,22 @@
 /* server_plan.c - see server_plan.h */
 #include "server_plan.h"
 
+#include "server_copy.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #define SCHEMA "public."
 
 /* A unit ends when it has got this long: small tables share a place in the upload, a connection's
- * transaction and the cost of both. */
-#define UNIT_BYTES (4u * 1024u * 1024u)
-#define TEXT_MAX   (32u * 1024u * 1024u)
+ * transaction and the cost of both. Not too many of them: a transaction holds locks on each table,
+ * its toast table and that one's index, and the server has room for 6400 by default
+ * (max_locks_per_transaction times max_connections). */
+#define UNIT_BYTES  (4u * 1024u * 1024u)
+#define UNIT_TABLES 128u
+
+/* Of everything that is kept. A Synapse dump has some 200 KiB outside its rows. */
+#define PLAN_BYTES_MAX (16u * 1024u * 1024u)
 
 static const char *bare_name(const char *table)
 {
@@ -99,13 +106,19 @@ struct ems_plan_table *ems_plan_find(const struct ems_plan *p, const char *table
     return p->buckets[at] != 0 ? &p->tables[p->buckets[at] - 1] : NULL;
 }
 
-/* Memory is bounded: no honest dump has so much text outside its rows. */
+/* Memory is bounded: what no honest dump has is not kept, and then nothing is. Gives false, and an
+ * empty plan that is marked so. */
 static bool has_room(struct ems_plan *p, size_t size)
 {
-    p->text_bytes += size;
-    if (p->text_bytes > TEXT_MAX)
-        p->unusable = true;
-    return !p->unusable;
+    struct ems_plan empty = {.bookmarks = p->bookmarks, .keep_after = p->keep_after};
+
+    p->bytes += size;
+    if (p->bytes <= PLAN_BYTES_MAX)
+        return true;
+    ems_plan_release(p);
+    *p = empty;
+    p->unusable = true;
+    return false;
 }
 
 static int add_item(struct ems_plan *p, const struct ems_sql_statement *s, struct ems_error *err)
@@ -186,10 +199,10 @@ static int add_statement(struct ems_plan *p, const struct ems_sql_statement *s,
         return EMS_OK;
     if (p->bookmarks == NULL && !ems_plan_comes_after(s->shape))
         return EMS_OK;
-    if (s->shape == EMS_SQL_INSERT || !has_room(p, s->size) || (before && p->block_count > 0)) {
+    if (s->shape == EMS_SQL_INSERT || (before && p->block_count > 0))
         p->no_program = true;
+    if (p->no_program || !has_room(p, s->size + sizeof **list))
         return EMS_OK;
-    }
     grown = grow(*list, *count, before ? &p->before_capacity : &p->after_capacity, sizeof *grown);
     if (grown == NULL)
         return ems_fail_memory(err);
@@ -218,15 +231,9 @@ static int add_block(struct ems_plan *p, const struct ems_sql_statement *s, stru
     *b = (struct ems_plan_block){.table = (size_t)(table - p->tables), .line = s->line};
     table->block = p->block_count++;
     b->text = strdup(s->text);
-    b->columns = calloc(s->columns + 1, sizeof *b->columns);
-    if (b->text == NULL || b->columns == NULL)
-        return ems_fail_memory(err);
-    for (; b->column_count < s->columns; b->column_count++) {
-        b->columns[b->column_count] = strdup(s->column_names[b->column_count]);
-        if (b->columns[b->column_count] == NULL)
-            return ems_fail_memory(err);
-    }
-    return EMS_OK;
+    b->columns = ems_copy_names(s->column_names, s->columns);
+    b->column_count = s->columns;
+    return b->text != NULL && b->columns != NULL ? EMS_OK : ems_fail_memory(err);
 }
 
 /* The first rows of the last block have come: they go on with the unit at hand, or begin one. */
@@ -237,7 +244,7 @@ static int begin_rows(struct ems_plan *p, const struct ems_sql_event *event, str
 
     b->begin = event->begin;
     b->line = event->line;
-    if (u == NULL || u->bytes >= UNIT_BYTES) {
+    if (u == NULL || u->bytes >= UNIT_BYTES || u->count >= UNIT_TABLES) {
         u = grow(p->units, p->unit_count, &p->unit_capacity, sizeof *u);
         if (u == NULL)
             return ems_fail_memory(err);
@@ -297,14 +304,17 @@ int ems_plan_observe(struct ems_plan *p, const struct ems_sql_event *event, stru
         return EMS_OK;
     switch (s->shape) {
     case EMS_SQL_CREATE_TABLE:
+        if (!has_room(p, strlen(s->table) + sizeof *p->tables))
+            return EMS_OK;
         rc = add_table(p, bare_name(s->table), err);
         return rc == EMS_OK ? add_statement(p, s, err) : rc;
     case EMS_SQL_ADD_KEY:
     case EMS_SQL_CREATE_INDEX:
     case EMS_SQL_ADD_FOREIGN_KEY:
-        return has_room(p, s->size) ? add_item(p, s, err) : EMS_OK;
+        return has_room(p, s->size + sizeof *p->items) ? add_item(p, s, err) : EMS_OK;
     case EMS_SQL_COPY:
-        if (p->no_program || p->bookmarks == NULL || !has_room(p, 2 * s->size))
+        if (p->no_program || p->bookmarks == NULL ||
+            !has_room(p, 2 * s->size + s->columns * sizeof(char *) + sizeof *p->blocks))
             return EMS_OK;
         return add_block(p, s, err);
     default:
@@ -339,8 +349,6 @@ void ems_plan_release(struct ems_plan *p)
     for (size_t i = 0; i < p->table_count; i++)
         free(p->tables[i].name);
     for (size_t i = 0; i < p->block_count; i++) {
-        for (size_t c = 0; c < p->blocks[i].column_count; c++)
-            free(p->blocks[i].columns[c]);
         free(p->blocks[i].columns);
         free(p->blocks[i].text);
     }

@@ -48,8 +48,8 @@ struct ems_plan_statement {
 /* The rows of a table. */
 struct ems_plan_block {
     size_t table;
-    char *text; /* the COPY statement */
-    char **columns;
+    char *text;     /* the COPY statement */
+    char **columns; /* one piece of memory */
     size_t column_count;
     uint64_t line;         /* of its first row */
     uint64_t begin, bytes; /* in the text of the dump */
@@ -74,8 +74,8 @@ struct ems_plan {
     size_t *buckets; /* hash of table names: index + 1, open addressing */
     size_t bucket_count;
     size_t seen;   /* items that the second pass has met again */
-    bool unusable; /* names without a schema (pg_dump before 10.3), or more than 32 MiB of
-                      statements: one connection in order */
+    bool unusable; /* names without a schema (pg_dump before 10.3), or more than 16 MiB to keep: one
+                      connection in order */
 
     /* The program; worth something if ems_plan_is_program says so. */
     struct ems_bookmarks *bookmarks; /* of this pass, borrowed; NULL: no program is wanted */
@@ -85,7 +85,7 @@ struct ems_plan {
     size_t block_count, block_capacity;
     struct ems_plan_unit *units;
     size_t unit_count, unit_capacity;
-    uint64_t text_bytes; /* of all statements */
+    uint64_t bytes; /* that all of this takes, about */
     bool no_program;
     bool keep_after; /* keep `after` although there are no bookmarks: for one stream */
 };

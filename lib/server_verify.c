@@ -65,8 +65,6 @@ struct ems_verify *ems_verify_new(struct ems_error *err)
 void ems_verify_free(struct ems_verify *v)
 {
     for (size_t i = 0; v != NULL && i < v->count; i++) {
-        for (size_t c = 0; c < v->tables[i].column_count; c++)
-            free(v->tables[i].columns[c]);
         free(v->tables[i].columns);
         free(v->tables[i].name);
     }
@@ -122,15 +120,9 @@ static int begin_block(struct ems_verify *v, const struct ems_sql_statement *s,
     v->block = (size_t)(t - v->tables);
     t->by_value = true;
     ems_row_hash_init(&t->dump, v->key);
-    t->columns = calloc(s->columns + 1, sizeof *t->columns);
-    if (t->columns == NULL)
-        return ems_fail_memory(err);
-    for (; t->column_count < s->columns; t->column_count++) {
-        t->columns[t->column_count] = strdup(s->column_names[t->column_count]);
-        if (t->columns[t->column_count] == NULL)
-            return ems_fail_memory(err);
-    }
-    return EMS_OK;
+    t->columns = ems_copy_names(s->column_names, s->columns);
+    t->column_count = s->columns;
+    return t->columns != NULL ? EMS_OK : ems_fail_memory(err);
 }
 
 int ems_verify_observe(struct ems_verify *v, const struct ems_sql_event *event,

@@ -576,6 +576,57 @@ static void test_given_up(void)
     pg_assert_nothing_left(ems_staging_admin(st));
 }
 
+/* Thousands of tables with a row each: several units, because a transaction that empties all of
+ * them has more locks than a server has room for. */
+static void test_tiny_tables(void)
+{
+    struct ems_buf dump = {0};
+    struct ems_staging *st;
+    struct loading l;
+    PGconn *conn;
+
+    if (!pg_available("tiny tables"))
+        return;
+    st = pg_open_shared();
+    ems_buf_printf(&dump, NULL, "%s", HEAD);
+    for (int i = 0; i < 300; i++)
+        ems_buf_printf(&dump, NULL, "CREATE TABLE public.t%d (\n    a text\n);\n\n", i);
+    for (int i = 0; i < 300; i++)
+        ems_buf_printf(&dump, NULL, "COPY public.t%d (a) FROM stdin;\nx\n" END, i);
+    ems_buf_printf(&dump, NULL, "%s", FOOT);
+    conn = load(&l, st, (const char *)dump.data, dump.size, EMS_OK);
+    CU_ASSERT_EQUAL(l.result.rows, 300);
+    CU_ASSERT_EQUAL(l.plan.unit_count, 3);
+    done(&l, st, conn);
+    ems_buf_release(&dump);
+}
+
+/* What does not fit into the plan leaves nothing of it behind. */
+static void test_full_plan(void)
+{
+    static char text[60000];
+    const struct ems_sql_statement table = {.action = EMS_SQL_SEND,
+                                            .shape = EMS_SQL_CREATE_TABLE,
+                                            .text = text,
+                                            .size = sizeof text - 1,
+                                            .table = "public.t"};
+    const struct ems_sql_event event = {.kind = EMS_SQL_STATEMENT, .statement = &table};
+    struct ems_plan plan = {.bookmarks = ems_bookmarks_new()};
+    struct ems_bookmarks *bookmarks = plan.bookmarks;
+    size_t kept = 0;
+
+    memset(text, 'x', sizeof text - 1);
+    for (int i = 0; i < 1000; i++) {
+        ASSERT_CODE(ems_plan_observe(&plan, &event, NULL), EMS_OK);
+        kept = plan.before_count > kept ? plan.before_count : kept;
+    }
+    CU_ASSERT(kept > 200 && kept < 300);
+    CU_ASSERT(plan.unusable);
+    CU_ASSERT(plan.before_count == 0 && plan.before == NULL && plan.tables == NULL);
+    ems_plan_release(&plan);
+    ems_bookmarks_free(bookmarks);
+}
+
 /* Dumps that are restored in one stream. */
 static void test_no_program(void)
 {
@@ -612,4 +663,5 @@ EMS_TESTS("load", {"binary rows are what the server writes", test_binary_is_the_
           {"an upload that changes between the passes", test_changed_upload},
           {"fewer connections than asked for", test_few_connections},
           {"given up between two statements", test_given_up},
+          {"many tiny tables", test_tiny_tables}, {"a plan that is full", test_full_plan},
           {"dumps that are no program", test_no_program}, {"the server stops", test_stop})
