@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define COPY_SIZE 65536u
@@ -213,20 +214,27 @@ static const char *plain_path(const struct ems_artifact *a, const struct ems_cha
     return access(wal, F_OK) != 0 ? part->path : NULL;
 }
 
-/* A journal that lies beside a plain database. */
+/* A journal that lies beside a plain database. Names of an upload are not trusted to be files: a
+ * link to a device would be copied until the disk is full. */
 static int copy_beside(const struct ems_artifact *a, const char *suffix, enum ems_sqlite_file file,
                        struct ems_sqlite_spool *spool, struct ems_error *err)
 {
     char path[4096], *buffer;
     int fd, rc = EMS_OK;
+    struct stat st;
     ssize_t n;
 
     if (a->set == NULL || a->set->count != 1 || a->set->parts[0].path == NULL)
         return EMS_OK;
     snprintf(path, sizeof path, "%s%s", a->set->parts[0].path, suffix);
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    if (fd < 0 && errno != ELOOP)
         return errno == ENOENT ? EMS_OK : ems_fail_errno(err, errno, "cannot open %s", path);
+    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        if (fd >= 0)
+            close(fd);
+        return ems_fail(err, EMS_SQLITE_WAL, "%s is no plain file", path);
+    }
     buffer = malloc(COPY_SIZE);
     if (buffer == NULL)
         rc = ems_fail_memory(err);

@@ -240,6 +240,11 @@ perl -e 'open $h, "+<", "d/homeserver.db" or die; seek $h, 18, 0; print $h "\2\2
 check 'WAL mode without a WAL' 0 ems-check d/homeserver.db
 says 'warning: the database is in WAL mode and there is no -wal file.*sqlite-wal'
 
+mkdir wal && cp db/homeserver.db wal/ && ln -s /dev/zero wal/homeserver.db-wal
+check 'a WAL that is a link to elsewhere' 1 bash -c 'trap "" XFSZ; ulimit -f 20000; ems-check wal/homeserver.db'
+says 'homeserver.db-wal is no plain file .*sqlite-wal'
+absent 'ems-sqlite-*'
+
 # ... or none at all
 echo hello >db/homeserver.db
 check 'no database' 1 ems-check db/homeserver.db
