@@ -1,11 +1,16 @@
 # ems-intake: see README.md. One file, not recursive; everything is built into build/$(VARIANT).
 #
 #   make [VARIANT=release|debug|asan|ubsan|tsan|cov]   library and tools
-#   make check          every test       make demo     the main job on a sample upload
-#   make check-long     with the combinations that take some minutes
-#   make bench          figures          make fuzz     fuzz targets, FUZZ_SECONDS each
 #   make setup          install the packages of .ci/packages (Debian)
-#   make install DESTDIR= PREFIX=/usr/local
+#   make demo           the main job on a sample upload
+#   make check          every test; check-unit, check-tool, check-fuzz: one kind, without setup
+#   make check-long     with the combinations that take some minutes
+#   make check-kill     200 times kill -9 in the middle of a restore
+#   make bench          figures against gpg, gzip, psql, sha256sum and tar
+#   make fuzz           libFuzzer on the targets (TARGETS="sqlscan tar"), FUZZ_SECONDS each
+#   make install        DESTDIR= PREFIX=/usr/local; make uninstall
+#   make dist           build/ems-intake-VERSION.tar.gz of what is committed
+#   make clean
 
 VARIANT ?= release
 PREFIX  ?= /usr/local
@@ -80,7 +85,7 @@ FUZZERS    = $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
 SHARED = $(B)/libems.so.$(SOVERSION)
 
-.PHONY: all check check-long check-all check-unit check-tool check-fuzz check-kill bench fuzz demo setup install uninstall clean
+.PHONY: all help check check-long check-all check-unit check-tool check-fuzz check-kill bench fuzz demo setup install uninstall dist clean
 .SECONDARY:
 
 all: $(B)/libems.a $(SHARED) $(TOOLS)
@@ -176,9 +181,11 @@ HEADERS = $(patsubst %,lib/%.h,error bytes source sink relay observe parts diges
             sqlscan synapse finding chain facts archive_walk media_ids artifact manifest report)
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig \
-	    $(DESTDIR)$(PREFIX)/include/ems $(DESTDIR)$(PREFIX)/share/man/man1
+	    $(DESTDIR)$(PREFIX)/include/ems $(DESTDIR)$(PREFIX)/share/man/man1 \
+	    $(DESTDIR)$(PREFIX)/share/man/man7
 	install -m 755 $(TOOLS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(wildcard tools/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 $(wildcard tools/*.7) $(DESTDIR)$(PREFIX)/share/man/man7
 	install -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)
 	ln -sf libems.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libems.so
 	install -m 644 $(B)/libems.a $(DESTDIR)$(LIBDIR)
@@ -190,12 +197,21 @@ install: all
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(notdir $(TOOLS)))
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(notdir $(wildcard tools/*.1)))
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(notdir $(wildcard tools/*.1))) \
+	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man7/,$(notdir $(wildcard tools/*.7)))
 	rm -f $(DESTDIR)$(LIBDIR)/libems.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libems.so \
 	    $(DESTDIR)$(LIBDIR)/libems.a $(DESTDIR)$(LIBDIR)/pkgconfig/ems.pc
 	rm -rf $(DESTDIR)$(PREFIX)/include/ems
 
+dist:
+	@mkdir -p build
+	git archive --prefix=ems-intake-$(VERSION)/ -o build/ems-intake-$(VERSION).tar.gz HEAD
+
 clean:
 	rm -rf build
+
+# The head of this file.
+help:
+	@sed -n '/^#   /s/^#   //p;/^$$/q' Makefile
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -268,4 +268,9 @@ for algorithm in none zlib; do
     says 'pgp-modified'
 done
 
+# A good dump of something else is no damage, but the operator should hear it.
+check 'not Synapse' 0 ems-check --json "$here/fixtures/sql/pg18.sql"
+json finding/code sql-not-synapse
+json artifact/verdict verified
+
 finish check
