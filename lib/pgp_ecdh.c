@@ -133,37 +133,56 @@ static int agree_montgomery(size_t native, const struct ems_pgp_key *key, const 
     return rc;
 }
 
-/* Curves in Weierstrass form: points are 04 x y; libgcrypt refuses those not on the curve. The x
- * coordinate is what both sides share. */
+/* The x coordinate of a point, with all its leading zeros. */
+static int take_x(gcry_mpi_point_t point, gcry_ctx_t curve, uint8_t *out, size_t size,
+                  struct ems_error *err)
+{
+    gcry_mpi_t x = gcry_mpi_snew((unsigned)size * 8);
+    size_t n = 0;
+    int rc = EMS_OK;
+
+    if (gcry_mpi_ec_get_affine(x, NULL, point, curve) != 0 || /* infinity has none */
+        gcry_mpi_print(GCRYMPI_FMT_USG, out, size, &n, x) != 0 || n > size)
+        rc = ems_pgp_pk_refuse(err);
+    if (rc == EMS_OK) {
+        memmove(out + size - n, out, n);
+        memset(out, 0, size - n);
+    }
+    gcry_mpi_release(x);
+    return rc;
+}
+
+/*
+ * Curves in Weierstrass form: points are 04 x y; those not on the curve are refused. The x
+ * coordinate is what both sides share. Done with libgcrypt's numbers, which are wiped when freed,
+ * and not with its expressions, which are not (see ems_pgp_all_secure).
+ */
 static int agree_weierstrass(const struct curve *curve, const struct ems_pgp_key *key,
                              const uint8_t *point, size_t size, uint8_t *shared,
                              struct ems_error *err)
 {
-    const struct ems_pgp_field q = key->public[1];
-    size_t full = 1 + 2u * curve->field_size;
-    gcry_sexp_t secret = NULL, sealed = NULL;
-    gcry_mpi_t d = ems_pgp_pk_scan_secret(key, 0);
-    uint8_t *result = gcry_calloc_secure(1, full);
-    int rc;
+    gcry_mpi_t d = ems_pgp_pk_scan_secret(key, 0), value = NULL;
+    gcry_mpi_point_t theirs = gcry_mpi_point_new(0), common = gcry_mpi_point_new(0);
+    gcry_ctx_t context = NULL;
+    int rc = EMS_OK;
 
-    if (d == NULL || result == NULL)
-        rc = ems_fail_memory(err);
-    else if (size != full || point[0] != 4 || q.size != full)
+    if (size != 1 + 2u * curve->field_size || point[0] != 4)
         rc = ems_pgp_pk_refuse(err);
-    else if (gcry_sexp_build(&secret, NULL, "(private-key(ecc(curve%s)(q%b)(d%m)))", curve->name,
-                             (int)q.size, key->body + q.at, d) != 0 ||
-             gcry_sexp_build(&sealed, NULL, "(enc-val(ecdh(e%b)))", (int)size, point) != 0)
+    else if (d == NULL || gcry_mpi_scan(&value, GCRYMPI_FMT_USG, point, size, NULL) != 0 ||
+             gcry_mpi_ec_new(&context, NULL, curve->name) != 0)
         rc = ems_fail_memory(err);
-    else
-        rc = ems_pgp_pk_decrypt(sealed, secret, result, full, err);
-    if (rc == EMS_OK && result[0] != 4)
+    else if (gcry_mpi_ec_decode_point(theirs, value, context) != 0 ||
+             !gcry_mpi_ec_curve_point(theirs, context))
         rc = ems_pgp_pk_refuse(err);
-    if (rc == EMS_OK)
-        memcpy(shared, result + 1, curve->field_size);
-    gcry_sexp_release(secret);
-    gcry_sexp_release(sealed);
+    if (rc == EMS_OK) {
+        gcry_mpi_ec_mul(common, d, theirs, context);
+        rc = take_x(common, context, shared, curve->field_size, err);
+    }
+    gcry_ctx_release(context);
+    gcry_mpi_point_release(theirs);
+    gcry_mpi_point_release(common);
+    gcry_mpi_release(value);
     gcry_mpi_release(d);
-    gcry_free(result);
     return rc;
 }
 

@@ -23,6 +23,19 @@
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool initialised;
+static _Thread_local bool all_secure;
+
+void ems_pgp_all_secure(bool on)
+{
+    all_secure = on;
+}
+
+/* libgcrypt's allocator for what it does not call secret. Its free and realloc look at the address,
+ * so they need no counterpart here. */
+static void *allocate(size_t size)
+{
+    return all_secure ? gcry_malloc_secure(size) : malloc(size);
+}
 
 /*
  * The order is libgcrypt's: the version first, then the pool, then
@@ -37,6 +50,7 @@ static void initialise(void)
     initialised = true;
     if (gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P))
         return; /* by our host program, with the memory it wanted */
+    gcry_set_allocation_handler(allocate, NULL, NULL, NULL, NULL);
     /* A pool that cannot be locked is still kept apart and wiped; no warning on stderr for that. */
     gcry_control(GCRYCTL_DISABLE_SECMEM_WARN);
     gcry_control(GCRYCTL_INIT_SECMEM, SECURE_POOL, 0);

@@ -6,6 +6,14 @@
 
 #include "pgp_key.h"
 
+/*
+ * Between true and false, everything that libgcrypt allocates on this thread is secure memory:
+ * around its public-key operations, which copy pieces of secret expressions (gcry_sexp_find_token)
+ * into ordinary memory and free them as they are. Without effect where the host program has
+ * initialised libgcrypt.
+ */
+void ems_pgp_all_secure(bool on);
+
 /* How many passphrases for messages are known. If none is, the owner is asked, once; an answer that
  * is an error is returned by every later call too. */
 int ems_pgp_secrets_passphrases(struct ems_pgp_secrets *, size_t *count, struct ems_error *);

@@ -2,6 +2,8 @@
  * stays in memory outside the secure pool. */
 #include "pgp_maker.h"
 
+#include "pgp_esk.h"
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <unistd.h>
@@ -205,6 +207,16 @@ static void test_memory(void)
 {
     printf("skipped: memory under a sanitizer is too large to search\n");
 }
+
+static void test_key_memory(void)
+{
+    test_memory();
+}
+
+static void test_argon2_memory(void)
+{
+    test_memory();
+}
 #else
 
 #define MASK   0x5au
@@ -298,9 +310,135 @@ static void test_memory(void)
     ems_buf_release(&body);
     ems_buf_release(&message);
 }
+
+/* A needle out of secure memory, masked byte by byte, in this order or the other one: libgcrypt
+ * holds numbers with the least significant octet first. */
+static void take_needle(uint8_t masked[NEEDLE], const uint8_t *secret, bool backwards)
+{
+    const volatile uint8_t *p = secret;
+
+    for (unsigned i = 0; i < NEEDLE; i++)
+        masked[i] = p[backwards ? NEEDLE - 1 - i : i] ^ MASK;
+}
+
+#define NEEDLES_MAX 10u
+
+/* The secret numbers of an open key. */
+static unsigned take_numbers(uint8_t masked[][NEEDLE], const struct ems_pgp_key *key)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < 4; i++) {
+        const uint8_t *number = key->secret + key->parts[i].at;
+
+        if (key->parts[i].size < 8 + NEEDLE)
+            continue;
+        take_needle(masked[count++], number + 8, false);
+        take_needle(masked[count++], number + 8, true);
+    }
+    return count;
+}
+
+/* The session key of the message, of which the first packet is for this key. */
+static void take_session_key(uint8_t masked[NEEDLE], const struct ems_buf *message,
+                             struct ems_pgp_secrets *s)
+{
+    struct ems_pgp_session_key *key = gcry_calloc_secure(1, sizeof *key);
+    struct ems_pgp_facts facts = {0};
+    struct ems_pgp_esks esks = {.secrets = s, .facts = &facts};
+    struct ems_pgp_header h;
+    struct ems_error err = {0};
+
+    MUST(ems_pgp_header_parse(message->data, message->size, &h) <= 0);
+    MUST(ems_pgp_esks_add(&esks, h.tag, message->data + h.header_size, (size_t)h.size, &err));
+    ASSERT_CODE(ems_pgp_esks_next(&esks, key, &err), EMS_OK);
+    CU_ASSERT(key->size >= NEEDLE);
+    take_needle(masked, key->key + key->size - NEEDLE, false);
+    ems_pgp_esks_release(&esks);
+    gcry_free(key);
+}
+
+/* Secret keys of all kinds: their numbers and what they unwrap pass through libgcrypt's expressions
+ * and numbers, and are left in none of them. */
+static void test_key_memory(void)
+{
+    static const char *const names[] = {"rsa",  "elgamal",      "p256",
+                                        "p521", "brainpool256", "cv25519"};
+
+    for (size_t n = 0; n < sizeof names / sizeof names[0]; n++) {
+        uint8_t masked[NEEDLES_MAX][NEEDLE];
+        unsigned count, secure, elsewhere;
+        struct ems_error err = {0};
+        struct ems_pgp_secrets *s;
+        struct ems_pgp_key *key;
+        struct ems_buf message;
+        char path[64];
+        int fd;
+
+        MUST(ems_pgp_library_init(&err));
+        snprintf(path, sizeof path, "fixtures/openpgp/%s.msg", names[n]);
+        message = ems_test_file(path);
+        snprintf(path, sizeof path, "fixtures/openpgp/%s.key", names[n]);
+        s = ems_pgp_secrets_new(NULL, NULL, &err);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        ASSERT_CODE(ems_pgp_secrets_read_key(s, fd, path, &err), EMS_OK);
+        close(fd);
+        ASSERT_CODE(ems_pgp_secrets_add_key_passphrase(s, "fixture", 7, &err), EMS_OK);
+        ASSERT_CODE(maker_read(&message, s, false, NULL, NULL, &err), EMS_END);
+        key = ems_pgp_secrets_keys(s);
+        while (key->state != EMS_PGP_KEY_OPEN && key->next != NULL)
+            key = key->next;
+        count = take_numbers(masked, key);
+        CU_ASSERT_EQUAL(count, n == 0 ? 8 : 2);
+        take_session_key(masked[count++], &message, s);
+        for (unsigned i = 0; i < count; i++) {
+            search_memory(masked[i], &secure, &elsewhere);
+            if (elsewhere > 0)
+                printf("\n    %s, number %u: %u times", names[n], i, elsewhere);
+            CU_ASSERT_EQUAL(elsewhere, 0);
+            CU_ASSERT(secure >= 1 || i % 2 == 1 || i == count - 1);
+        }
+        ems_pgp_secrets_free(s);
+        for (unsigned i = 0; i < count; i++) {
+            search_memory(masked[i], &secure, &elsewhere);
+            CU_ASSERT_EQUAL(secure + elsewhere, 0);
+        }
+        ems_buf_release(&message);
+    }
+}
+
+/* Argon2 works in ordinary memory, which libgcrypt wipes. */
+static void test_argon2_memory(void)
+{
+    static const uint8_t spec[20] = "\4saltsaltsaltsalt\2\4\12";
+    uint8_t pass_masked[NEEDLE], key_masked[NEEDLE], *pass, *key;
+    unsigned secure, elsewhere;
+    struct ems_pgp_s2k s2k;
+    struct ems_error err = {0};
+    size_t used;
+
+    MUST(ems_pgp_library_init(&err));
+    pass = gcry_random_bytes_secure(NEEDLE, GCRY_STRONG_RANDOM);
+    key = gcry_malloc_secure(2 * NEEDLE);
+    take_needle(pass_masked, pass, false);
+    ASSERT_CODE(ems_pgp_s2k_parse(spec, sizeof spec, &s2k, &used, &err), EMS_OK);
+    ASSERT_CODE(ems_pgp_s2k_derive(&s2k, pass, NEEDLE, key, 2 * NEEDLE, &err), EMS_OK);
+    take_needle(key_masked, key + NEEDLE, false);
+    search_memory(pass_masked, &secure, &elsewhere);
+    CU_ASSERT_EQUAL(elsewhere, 0);
+    CU_ASSERT(secure >= 1);
+    search_memory(key_masked, &secure, &elsewhere);
+    CU_ASSERT_EQUAL(elsewhere, 0);
+    CU_ASSERT(secure >= 1);
+    gcry_free(pass);
+    gcry_free(key);
+    search_memory(key_masked, &secure, &elsewhere);
+    CU_ASSERT_EQUAL(secure + elsewhere, 0);
+}
 #endif
 
 EMS_TESTS("pgp secrets", {"nothing secret stays in memory", test_memory},
+          {"nor of secret keys", test_key_memory}, {"nor of Argon2", test_argon2_memory},
           {"reading passphrases", test_read_passphrase},
           {"what follows the line stays", test_rest_stays}, {"asking", test_ask},
           {"secrets shared by chains", test_shared})
