@@ -196,6 +196,62 @@ grep -qaF 'correct horse' /proc/$pid/environ 2>/dev/null && no 'passphrase in th
 exec 8>&-
 wait $pid
 
+# A passphrase that is typed: asked for with echo off, and while the tool waits for its reader, the
+# passphrase is in its locked memory and nowhere else. Only root can look into it.
+mkfifo typed held
+exec 7<>typed 6<>held
+script -qec 'stty -a >before; echo $$ >pid; ems-decrypt -o held -f up; echo "status $?"; stty -a >after' \
+    /dev/null <typed >terminal.txt 2>&1 &
+terminal=$!
+for _ in $(seq 100); do
+    grep -q 'Passphrase: ' terminal.txt && break
+    sleep 0.1
+done
+stty_of() { tr ' ' '\n' <"$1" | grep -xE -- '-?(echo|icanon|isig)'; }
+printf 'correct horse\n' >&7
+for _ in $(seq 100); do
+    read -r -t 0 -u 6 && break # it writes: the message is proven
+    sleep 0.1
+done
+pid=$(cat "/proc/$(cat pid)/task/$(cat pid)/children")
+pid=${pid%% *}
+[ "$(cat "/proc/$pid/comm")" = ems-decrypt ] && ok || no 'it does not wait for its reader'
+if [ "$(id -u)" = 0 ]; then
+    perl -e '
+        my ($pid, $at, $locked, $secure, $elsewhere) = (shift, undef, 0, 0, 0);
+        my @maps;
+        open my $s, "<", "/proc/$pid/smaps" or die "smaps: $!";
+        while (<$s>) {
+            if (/^([0-9a-f]+)-([0-9a-f]+) (\S+)/) { push @maps, [hex $1, hex $2, $3, 0] }
+            $maps[-1][3] = 1 if /^VmFlags:.* lo\b/;
+        }
+        open my $m, "<:raw", "/proc/$pid/mem" or die "mem: $!";
+        for (@maps) {
+            my ($from, $to, $mode, $is_locked) = @$_;
+            next unless $mode =~ /^rw/;
+            sysseek $m, $from, 0 or next;
+            sysread $m, my $data, $to - $from or next;
+            my $n = () = $data =~ /correct horse/g;
+            $is_locked ? ($secure += $n) : ($elsewhere += $n);
+        }
+        print "secure $secure elsewhere $elsewhere\n"' "$pid" >out.txt 2>&1
+    says '^secure [1-9][0-9]* elsewhere 0$'
+fi
+cat <&6 >plain &
+reader=$!
+wait $terminal
+for _ in $(seq 50); do
+    [ "$(stat -c %s plain)" = "$(stat -c %s random)" ] && break
+    sleep 0.1
+done
+kill $reader
+exec 7>&- 6>&-
+same plain random
+says 'status 0' terminal.txt
+says_not 'correct horse' terminal.txt
+[ "$(stty_of before)" = "$(stty_of after)" ] && ok || no 'the terminal is not what it was'
+rm -f plain
+
 # surroundings
 check 'wrong option' 2 ems-decrypt --passphrase secret up
 says 'help' err.txt
