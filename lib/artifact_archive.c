@@ -45,6 +45,8 @@ static int refuse_other(enum ems_content content, struct ems_error *err)
     }
 }
 
+/* All kinds are opened, whatever the name promises: only so an archive under a wrong name is called
+ * what it is. A kind that claims nothing costs nothing. */
 static int walk(struct ems_artifact *a, struct ems_tar *tar, const struct ems_check_options *o,
                 struct ems_findings *findings, struct ems_error *err)
 {
@@ -77,6 +79,8 @@ static int walk(struct ems_artifact *a, struct ems_tar *tar, const struct ems_ch
     return rc;
 }
 
+/* A failure of tar may only be the echo of one below (a cut message, a wrong CRC): settling drains
+ * what is left and lets the lowest layer that failed have its word (chain.h). */
 int ems_artifact_check_archive(struct ems_artifact *a, struct ems_chain *chain,
                                const struct ems_check_options *o, struct ems_findings *findings,
                                struct ems_error *err)

@@ -14,6 +14,8 @@
 #define COPY_SIZE 65536u
 #define SMALL     (UINT64_C(64) << 20) /* integrity_check takes about a second for this */
 
+/* SQLite reads files, not streams: what is packed or encrypted has to be unpacked somewhere, and
+ * that is said each time (note_copy). A plain file is read where it lies. */
 static bool ends(const char *text, const char *suffix)
 {
     size_t n = strlen(text), m = strlen(suffix);
@@ -246,7 +248,11 @@ static int copy_beside(const struct ems_artifact *a, const char *suffix, enum em
     return rc;
 }
 
-/* To the proven end; into spool unless that is NULL. */
+/*
+ * To the proven end; into spool unless that is NULL. A plain file is read to its end too, although
+ * SQLite will read it again: a part that is missing or still arriving must be heard before SQLite
+ * calls its lack damage.
+ */
 static int read_to_end(struct ems_chain *chain, struct ems_sqlite_spool *spool,
                        const struct ems_check_options *o, struct ems_error *err)
 {
@@ -264,6 +270,8 @@ static int read_to_end(struct ems_chain *chain, struct ems_sqlite_spool *spool,
     return rc;
 }
 
+/* Findings about the database are about what the customer has to make again, so each error of this
+ * run marks the artifact to be sent. */
 int ems_artifact_check_sqlite(struct ems_artifact *a, struct ems_chain *chain,
                               const struct ems_check_options *o, struct ems_findings *findings,
                               struct ems_error *err)

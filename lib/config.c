@@ -41,7 +41,11 @@ bool ems_setting_is_secret(enum ems_setting key)
     return known[key].secret;
 }
 
-/* An open mapping or sequence. */
+/*
+ * An open mapping or sequence. What is looked for, by depth: 1 top-level keys; 2
+ * password_config.pepper, database.name, an id of old_signing_keys, a provider; 3
+ * databases.*.name, a provider's module, an old key's fields.
+ */
 struct frame {
     bool map, want_value; /* in a mapping: the key has been read */
     char key[KEY_SIZE];   /* of the value that comes; "" for a key that is too long or no scalar */
@@ -202,7 +206,11 @@ static void take_old_key(struct reader *r, const yaml_event_t *event)
     }
 }
 
-/* A value two or three levels down, under a top-level key of interest. */
+/*
+ * A value two or three levels down, under a top-level key of interest. The first provider alone is
+ * named: one is enough to ask about. Which of them have store_local or store_remote does not
+ * matter here, for an export can lack files either way.
+ */
 static void take_nested(struct reader *r, const yaml_event_t *event)
 {
     struct ems_config *c = r->config;
@@ -422,6 +430,8 @@ static void wipe_event(yaml_event_t *event)
     yaml_event_delete(event);
 }
 
+/* libyaml's own memory is bounded by the file, which is bounded by EMS_CONFIG_MAX; time by
+ * MAX_EVENTS: a document like "[[[[..." or one of commas costs a fixed number of calls. */
 static int run(struct reader *r, yaml_parser_t *parser, struct ems_error *err)
 {
     unsigned documents = 0, events = 0;
@@ -441,6 +451,9 @@ static int run(struct reader *r, yaml_parser_t *parser, struct ems_error *err)
     return rc;
 }
 
+/* Bytes that PyYAML's reader would refuse (NUL, most control characters, invalid UTF-8) libyaml's
+ * refuses as well. UTF-16 it could read, but with the encoding set it does not: Synapse opens its
+ * files as UTF-8. */
 int ems_config_parse(const void *text, size_t size, const char *name, struct ems_config *config,
                      struct ems_error *err)
 {

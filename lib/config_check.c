@@ -71,6 +71,8 @@ static const struct {
 };
 #define SECRETS (sizeof secrets / sizeof secrets[0])
 
+/* The length is all that may be shown: enough to see that two files hold the same kind of thing,
+ * and of no use to whoever reads a report. A list or a mapping has none. */
 char *ems_config_secret_text(const struct ems_config_value *value,
                              const struct ems_config_value *path, char *out)
 {
@@ -112,6 +114,8 @@ static void judge_secret(const struct ems_config_value *value, const char *name,
         warn(findings, value, name, "Put quotes around it.", "is not text");
 }
 
+/* Of those the pepper weighs most: it is mixed into every password's hash (synapse/config/auth.py),
+ * and without the same one nobody can sign in any more. */
 static void judge_secrets(const struct ems_config *c, struct ems_findings *findings)
 {
     for (size_t i = 0; i < SECRETS; i++) {
@@ -232,8 +236,12 @@ static void judge_database(const struct ems_config *c, struct ems_findings *find
                          several->line, c->several.count);
 }
 
-/* A provider with store_local and no local storage keeps the only copy: an export of the media
- * store then lacks files, which is not the archive's fault. */
+/*
+ * A provider with store_local and no local storage keeps the only copy: an export of the media
+ * store then lacks files, which is not the archive's fault. S3 is what people have, by the module
+ * s3_storage_provider; media then leave the disk after a while (s3_media_upload), and neither the
+ * exporter nor tar can see them.
+ */
 static void judge_media(const struct ems_config *c, struct ems_findings *findings)
 {
     const struct ems_config_value *providers =
@@ -268,6 +276,8 @@ static void judge_aliases(const struct ems_config *c, struct ems_findings *findi
              "brings in keys that were not looked at");
 }
 
+/* Errors are what Synapse would not start with; the rest is warnings, and notes where it goes on
+ * with something else than one would think. */
 void ems_config_judge(const struct ems_config *c, struct ems_findings *findings)
 {
     judge_server_name(c, findings);
@@ -279,6 +289,8 @@ void ems_config_judge(const struct ems_config *c, struct ems_findings *findings)
     judge_aliases(c, findings);
 }
 
+/* A text that was edited on the way is no fault of the homeserver, and Synapse would read most of
+ * them: warnings, all of them. */
 void ems_config_judge_file(const struct ems_config *c, struct ems_findings *findings)
 {
     struct ems_config_value whole = {.file = c->name, .line = 1};

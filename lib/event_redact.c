@@ -4,8 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Content that is kept, by type, and in which room versions. A row without a key: the type's
- * content is kept whole. */
+/*
+ * Content that is kept, by type, and in which room versions. A row without a key: the type's
+ * content is kept whole. What is signed is the event as redaction leaves it, without signatures
+ * and unsigned, as canonical JSON (specification, "Signing events", "Redactions"). Redaction
+ * differs between room versions, and the tables below are those of the specification's pages "Room
+ * Version N".
+ */
 static const struct {
     const char *type, *key;
     unsigned first, last;
@@ -158,6 +163,8 @@ static void small_digits(char *text)
     }
 }
 
+/* Nothing is better than something else than what was signed: where the form cannot be known for
+ * certain the message stays empty, and the signature is not looked at. */
 void ems_event_redact(const json_t *event, const char *version, struct ems_buf *message)
 {
     const char *type = json_string_value(json_object_get(event, "type"));

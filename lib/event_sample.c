@@ -4,11 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * event_json is mostly the largest table of a homeserver, and searching each row for
+ * our own signature would cost as much as scanning it. Synapse writes events in the order of their
+ * arrival, but pg_dump's order is that of the table's pages, which updates and a port
+ * from SQLite may have changed: so a few rows are looked at everywhere, and the ends more closely.
+ */
 #define DENSE  (1024u * 1024u) /* bytes at the start of which every row is looked at */
 #define STRIDE (32u * 1024u)   /* then one row in so many bytes */
 #define TAIL   (16u * 1024u)   /* and all that is whole in the last bytes */
 
-/* The digits behind the last "origin_server_ts": of the row, 0 if there are none. Content may hold
+/* The digits behind the first "origin_server_ts": of the row, 0 if there are none. Content may hold
  * such a key too, so this is a guess that only ranks samples. */
 static uint64_t guess_time(const char *json, size_t size)
 {
@@ -27,7 +33,10 @@ static uint64_t guess_time(const char *json, size_t size)
     return ts;
 }
 
-/* Does "sender":"@...:SERVER" occur? */
+/*
+ * Does "sender":"@...:SERVER" occur? Cheap and on the raw text; what passes is parsed later, by
+ * which the few mistakes are sorted out.
+ */
 static bool seems_own(const struct ems_event_samples *s, const char *json, size_t size)
 {
     static const char key[] = "\"sender\":\"@";
@@ -53,7 +62,11 @@ static bool seems_message(const char *json, size_t size)
            memmem(json, size, types[1], strlen(types[1])) != NULL;
 }
 
-/* The text as the database has it; NULL when out of memory. The scanner has checked the escapes. */
+/*
+ * The text as the database has it; NULL when out of memory. The scanner has checked the escapes.
+ * COPY escapes with backslashes (PostgreSQL manual, COPY, text format), INSERT doubles quotes and,
+ * in E'' strings, uses backslashes too. Octal and hex escapes pg_dump does not write.
+ */
 static char *unescape(const char *text, size_t size, enum ems_event_text form, size_t *out_size)
 {
     static const char from[] = "bfnrtv", to[] = "\b\f\n\r\t\v";

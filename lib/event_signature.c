@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* "signatures": {SERVER: {KEY ID: BASE64 of 64 bytes}} (specification, "Signing events"). One is
+ * usual; a server that changes keys never signs an event twice. The ids are a stranger's. */
 static void read_signatures(const json_t *all, const char *server, struct ems_event_signature *out)
 {
     const json_t *own = json_object_get(all, server), *value;
@@ -26,6 +28,7 @@ static void read_signatures(const json_t *all, const char *server, struct ems_ev
     }
 }
 
+/* A localpart has no colon, a server's name may have one for its port: the first one divides. */
 static bool is_of_server(const char *sender, const char *server)
 {
     const char *colon = strchr(sender, ':');
@@ -33,6 +36,9 @@ static bool is_of_server(const char *sender, const char *server)
     return colon != NULL && strcmp(colon + 1, server) == 0;
 }
 
+/* Events are JSON of anybody's making, so: no object twice the same name, no type trusted; jansson
+ * answers NULL to whatever is not what it was asked for, and its functions take NULL. An event
+ * whose sender is elsewhere may carry our signature too (invitations), but proves less. */
 bool ems_event_signature_read(const struct ems_event_sample *sample, const char *server,
                               struct ems_event_signature *out)
 {
@@ -55,6 +61,8 @@ bool ems_event_signature_read(const struct ems_event_sample *sample, const char 
     return out->count > 0;
 }
 
+/* Rooms come after their events in a dump, and their versions with them: asked again for each
+ * sample that might be meant, instead of keeping ids for all. */
 bool ems_event_sample_is_in_room(const struct ems_event_sample *sample, const char *room,
                                  size_t size)
 {

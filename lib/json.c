@@ -178,7 +178,10 @@ static int take_hex(struct ems_json *j, char c, struct ems_error *err)
     return EMS_OK;
 }
 
-/* As much of a string as can be taken at once: most of a document. Returns how many bytes. */
+/*
+ * As much of a string as can be taken at once: most of a document. Returns how many bytes. The
+ * loop is the speed of the whole parser: a manifest of 400 MB is nine tenths strings.
+ */
 static size_t run_string(struct ems_json *j, const char *data, size_t size, struct ems_error *err)
 {
     size_t n = 0;
@@ -206,6 +209,7 @@ static size_t run_string(struct ems_json *j, const char *data, size_t size, stru
 
 /* ---- numbers and words ---- */
 
+/* Kept as text: what range and precision a number needs is its reader's business (section 6). */
 static void start_number(struct ems_json *j, char c)
 {
     j->text[0] = c;
@@ -410,6 +414,8 @@ int ems_json_feed(struct ems_json *j, const void *data, size_t size, struct ems_
     return j->verdict;
 }
 
+/* The end of the bytes is a token of its own here: it ends a number, and it is wrong anywhere but
+ * behind one whole value. */
 int ems_json_finish(struct ems_json *j, struct ems_error *err)
 {
     if (j->verdict != EMS_OK)

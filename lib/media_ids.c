@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A million media are the measure: 10 bytes and an id of 24 make 34 MB, with hashes 78 MB, where
+ * structs with pointers would take twice that. Sorted by offsets, 4 bytes each. */
 enum { URL_CACHE = 1, SHA256 = 2, QUARANTINED = 4 };
 
 #define SIZE_AT     2u
@@ -56,6 +58,8 @@ static int append(struct ems_media_ids *ids, const struct ems_media_id *m, uint3
     return ems_buf_append(&ids->records, record, n + m->id_size, err);
 }
 
+/* A hostile dump can list ids without end; beyond the bound nothing is added and nothing compared.
+ */
 bool ems_media_ids_is_full(const struct ems_media_ids *ids)
 {
     return ids->records.size >= EMS_MEDIA_IDS_BYTES;
@@ -102,6 +106,7 @@ void ems_media_ids_drop(struct ems_media_ids *ids, size_t i)
     ids->order[i] = ids->order[--ids->count];
 }
 
+/* FNV-1a, 32 bits: to see that two user ids differ a wrong "equal" in 4 billion does no harm. */
 uint32_t ems_media_uploader(const char *user_id, size_t size)
 {
     uint32_t hash = 0x811c9dc5u;

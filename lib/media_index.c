@@ -93,7 +93,11 @@ static int grow(struct ems_media_index *x, struct ems_error *err)
     return EMS_OK;
 }
 
-/* The position of this file name; the number of all if it is new. */
+/*
+ * The position of this file name; the number of all if it is new. Names are told apart by their
+ * hash alone, under a key of this run that nobody can aim at: of a million names two fall together
+ * once in 37 million runs, and a wrong finding is all that comes of it.
+ */
 static size_t find(const struct ems_media_index *x, uint64_t hash)
 {
     size_t mask = x->slot_count - 1;

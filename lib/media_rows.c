@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+/* Found by name, not by place: Synapse's releases add columns, and a database that was moved
+ * between SQLite and PostgreSQL has them in another order. */
 const char *ems_media_column_name(enum ems_media_column column)
 {
     static const char *const names[EMS_MEDIA_COLUMNS] = {"media_id", "media_length",   "created_ts",
@@ -28,6 +30,8 @@ static bool read_number(const struct ems_media_value *v, uint64_t *number)
     return true;
 }
 
+/* hashlib.hexdigest() writes small letters; anything else was not written by Synapse and is not
+ * compared with. */
 static bool read_sha256(const struct ems_media_value *v, uint8_t out[32])
 {
     static const char digits[] = "0123456789abcdef";
@@ -69,6 +73,12 @@ static uint32_t read_uploader(const struct ems_media_value *v)
     return ems_media_uploader(v->text, v->size);
 }
 
+/*
+ * Numbers and flags as Synapse uses them: media_length NULL is an upload that was announced and
+ * never finished (MSC2246), quarantined_by names the moderator, url_cache the page of a preview.
+ * Rows that no Synapse writes are counted as odd and not compared: the dump is a stranger's, and
+ * what is wrong with its tables is the business of the restore.
+ */
 int ems_media_rows_add(struct ems_media_rows *rows, const struct ems_media_value *values,
                        struct ems_error *err)
 {

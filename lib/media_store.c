@@ -41,6 +41,7 @@ struct media_store {
 
 /* ---- paths ---- */
 
+/* In the order of enum ems_store_class. "remote_thumbnail" has no s: so it is in filepath.py. */
 static const char *const tops[EMS_STORE_CLASSES] = {"local_content",    "url_cache",
                                                     "remote_content",   "local_thumbnails",
                                                     "remote_thumbnail", "url_cache_thumbnails"};
@@ -55,6 +56,7 @@ static bool is_text(struct part p, const char *text)
     return p.size == strlen(text) && memcmp(p.text, text, p.size) == 0;
 }
 
+/* Letters, digits and a few more; that is all that Synapse makes ids and server names of. */
 static bool all_of(struct part p, const char *extra)
 {
     for (size_t i = 0; i < p.size; i++) {
@@ -253,6 +255,8 @@ static int store_begin(struct ems_walker *walker, const struct ems_tar_member *m
     return begin_hash(s, err);
 }
 
+/* Hashing is most of the work here, so it is done for those files alone that have something to be
+ * compared with: Synapse stores sha256 since schema 91 (release 1.128) and for new media only. */
 static int store_data(struct ems_walker *walker, const struct ems_span *span, struct ems_error *err)
 {
     struct media_store *s = (struct media_store *)walker;
@@ -263,6 +267,8 @@ static int store_data(struct ems_walker *walker, const struct ems_span *span, st
     return EMS_OK;
 }
 
+/* Past the bound on memory ids are dropped, and the comparison says so instead of comparing half a
+ * list (upload_media.c). */
 static int store_end(struct ems_walker *walker, struct ems_error *err)
 {
     struct media_store *s = (struct media_store *)walker;
@@ -308,6 +314,8 @@ static void report(const struct media_store *s, const char *artifact, struct ems
                          (unsigned long long)s->empty);
 }
 
+/* Thumbnails and media of other servers are counted, not judged: Synapse makes or fetches them
+ * again. */
 static int add_facts(const struct media_store *s, struct ems_facts *facts, struct ems_error *err)
 {
     static const char *const names[EMS_STORE_CLASSES][2] = {

@@ -9,6 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
+/*
+ * The file (signedjson/key.py, read_signing_keys): a line a key, "ed25519 VERSION BASE64", blanks
+ * between. BASE64 is the 32 bytes of the secret seed (RFC 8032, section 5.1.5) without padding. The
+ * key's name in events is "ed25519:VERSION". Early Synapse wrote the seed alone; such
+ * a key has the version "auto" here.
+ */
 #define SEED_SIZE 32u
 
 static const char algorithm[] = "ed25519";
@@ -49,6 +55,8 @@ out:
     return rc;
 }
 
+/* The alphabet of key ids (specification, "Publishing keys"); Synapse makes "a_" and four letters.
+ */
 bool ems_signing_key_version_is_valid(const char *version, size_t size)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_";
@@ -153,6 +161,7 @@ static int parse_line(struct ems_signing_keys *keys, const char *line, size_t si
     return add_key(keys, fields[1], fields[2], number, err);
 }
 
+/* A secret is never part of a message: lines and numbers of characters are. */
 int ems_signing_keys_parse(const void *data, size_t size, struct ems_signing_keys *keys,
                            struct ems_error *err)
 {
@@ -187,6 +196,9 @@ const struct ems_signing_key *ems_signing_keys_find(const struct ems_signing_key
     return NULL;
 }
 
+/* PureEdDSA: libgcrypt wants the hash named although it is part of the scheme (RFC 8032). A
+ * signature is R and S, 32 bytes each. Anything that cannot be built or is not on the curve is not
+ * good. */
 bool ems_signing_key_verify(const uint8_t public_key[32], const void *data, size_t size,
                             const uint8_t signature[64])
 {

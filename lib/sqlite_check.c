@@ -89,7 +89,13 @@ static void check_journals(struct check *c)
             "missing");
 }
 
-/* The 100 bytes at the start. Fields are big-endian. */
+/*
+ * The 100 bytes at the start. Fields are big-endian. SQLite file format, section 1.3: page size at
+ * 16 (1 stands for 65536), write and read version at 18 and 19 (2: WAL), change counter at 24,
+ * size in pages at 28, and at 92 the change counter for which that size is valid: versions before
+ * 3.7.0 leave the size behind. SQLite itself opens a file that was cut at a page's end and finds
+ * out only when it asks for a page, so the size is compared here.
+ */
 static void check_header(struct check *c, const uint8_t *h)
 {
     char message[160];
@@ -192,6 +198,8 @@ static int judge(struct check *c, int rc)
     return EMS_OK;
 }
 
+/* The handler is set before the first statement: the schema is parsed with that one, and already a
+ * schema can be made to take long. */
 static int open_database(struct check *c)
 {
     int rc = ems_sqlite_open(c->path, c->options->private_copy, &c->db);
@@ -201,7 +209,12 @@ static int open_database(struct check *c)
     return judge(c, rc);
 }
 
-/* A row for each problem, or one that says "ok". */
+/*
+ * A row for each problem, or one that says "ok". quick_check goes through all pages and looks at
+ * the order of keys; integrity_check also looks whether each index has each row, which takes
+ * several times as long. The texts quote names out of the file: they are made printable where they
+ * are reported.
+ */
 static int check_integrity(struct check *c)
 {
     const char *sql = c->thorough ? "PRAGMA integrity_check(10)" : "PRAGMA quick_check(10)";
@@ -370,6 +383,8 @@ static void judge_synapse(struct check *c)
     ems_synapse_judge(s, c->artifact, c->findings);
 }
 
+/* From the cheap to the dear, and no further than the first error: what SQLite says of a file whose
+ * size is wrong would only repeat it in other words. */
 int ems_sqlite_check(const char *path, const char *artifact,
                      const struct ems_sqlite_options *options, struct ems_findings *findings,
                      struct ems_facts *facts, struct ems_synapse *synapse, struct ems_error *err)

@@ -8,6 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* In the order of enum ems_sqlite_file, then what SQLite makes itself (-shm). SQLite finds journals
+ * by these names alone, so they must lie beside the copy of the database as they did at the
+ * customer's. */
 static const char *const suffixes[] = {"", "-wal", "-journal", "-shm"};
 
 struct ems_sqlite_spool {
@@ -47,6 +50,8 @@ static void path_of(const struct ems_sqlite_spool *spool, size_t file, char *out
     snprintf(out, size, "%s%s", spool->path, suffixes[file]);
 }
 
+/* O_EXCL and O_NOFOLLOW although nobody else can enter the directory: TMPDIR may be one that
+ * another user owns. */
 int ems_sqlite_spool_write(struct ems_sqlite_spool *spool, enum ems_sqlite_file file,
                            const void *data, size_t size, struct ems_error *err)
 {
@@ -76,6 +81,9 @@ const char *ems_sqlite_spool_path(const struct ems_sqlite_spool *spool)
     return spool->path;
 }
 
+/* A database of a homeserver holds messages and password hashes in the clear: it goes on every
+ * path, after failures and signals too. Names are tried that were never made; that costs nothing.
+ */
 void ems_sqlite_spool_free(struct ems_sqlite_spool *spool)
 {
     char path[4096];

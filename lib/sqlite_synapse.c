@@ -16,6 +16,8 @@ struct reader {
     int failed; /* SQLite's code, or SQLITE_OK */
 };
 
+/* The same observer that reads a dump gets its facts from here (synapse_state.h): whatever is
+ * judged of a PostgreSQL homeserver is judged of this one. Texts of rows are a stranger's. */
 typedef int row_fn(struct reader *, sqlite3_stmt *);
 
 /* Every row of a query to `see`. A query that cannot be prepared asks for what is not there. */
@@ -64,6 +66,8 @@ static int see_compat(struct reader *r, sqlite3_stmt *row)
     return EMS_OK;
 }
 
+/* Names of delta files tell exactly how far a schema was taken; versions alone are raised at the
+ * end of an upgrade that may have stopped half-way. */
 static int see_delta(struct reader *r, sqlite3_stmt *row)
 {
     ems_synapse_see_delta(r->s->state, text(row, 0), strlen(text(row, 0)));
@@ -85,6 +89,7 @@ static int see_server(struct reader *r, sqlite3_stmt *row)
     return EMS_OK;
 }
 
+/* People with no password sign in elsewhere (SSO, LDAP): EMS has to know before they cannot. */
 static int see_people(struct reader *r, sqlite3_stmt *row)
 {
     r->s->state->people = (uint64_t)sqlite3_column_int64(row, 0);
@@ -92,6 +97,7 @@ static int see_people(struct reader *r, sqlite3_stmt *row)
     return EMS_OK;
 }
 
+/* Numbers of rows that the rules of synapse_judge.c weigh against each other. */
 static int see_total(struct reader *r, sqlite3_stmt *row)
 {
     for (unsigned t = 0; t < EMS_TOTAL_COUNT; t++)

@@ -28,6 +28,13 @@ struct ems_tar_policy {
 
 /* ---- single members ---- */
 
+/*
+ * Stricter than tar, which strips a leading "/" and refuses ".." only when it unpacks: GNU tar has
+ * done both when it made the archive, so neither is in an honest one (it says "Removing leading" to
+ * the customer). A ".." that comes back inside is refused too: what it leads to depends on links
+ * that an earlier member may have made. Control bytes would move the cursor of whoever lists the
+ * archive; bytes above 0x7f are names in UTF-8 or an older encoding and stay.
+ */
 int ems_tar_check_path(const struct ems_tar_member *m, const char **why)
 {
     size_t size = strlen(m->path);
@@ -92,6 +99,12 @@ static size_t depth_of(const char *path)
     return depth;
 }
 
+/*
+ * A symbolic target is relative to the directory of the link, a hard one to the top of the archive
+ * (POSIX, pax, linkname). The walk is by text alone: "a/.." counts as staying where it is although
+ * "a" may be a link, and that is enough, because symbolic links are never made (unpack.h) and hard
+ * ones are looked up without following any.
+ */
 int ems_tar_check_link(const struct ems_tar_member *m)
 {
     size_t depth = m->type == EMS_TAR_SYMLINK ? depth_of(m->path) : 0;
@@ -103,6 +116,8 @@ int ems_tar_check_link(const struct ems_tar_member *m)
     return stays_inside(m->target, depth > 0 ? depth - 1 : 0) ? EMS_OK : EMS_TAR_UNSAFE_LINK;
 }
 
+/* Set-id bits on directories (02000: files inherit the group) are common on servers and harmless:
+ * no mode is taken over. On a file they can only be meant to be run. */
 int ems_tar_check_type(const struct ems_tar_member *m, const char **why)
 {
     *why = NULL;
@@ -115,6 +130,8 @@ int ems_tar_check_type(const struct ems_tar_member *m, const char **why)
     return *why == NULL ? EMS_OK : EMS_TAR_UNSAFE_TYPE;
 }
 
+/* The one spelling of a path under which duplicates are looked for and files are made: without
+ * empty components and ".". Only for paths that were found safe: ".." is kept as a name here. */
 size_t ems_tar_clean_path(const char *path, char *out)
 {
     size_t size = 0;
@@ -240,6 +257,8 @@ static void complain(struct ems_tar_policy *p, enum complaint what, const struct
                      what == BAD_LINK ? "'" : "");
 }
 
+/* One complaint a member, the gravest first: a name that cannot be trusted is not remembered, so
+ * that it makes no duplicate of an honest one. */
 int ems_tar_policy_check(struct ems_tar_policy *p, const struct ems_tar_member *m, bool *safe,
                          struct ems_error *err)
 {

@@ -138,7 +138,12 @@ struct ems_unpack *ems_unpack_open(const struct ems_unpack_options *o, struct em
 
 /* ---- members ---- */
 
-/* Where a path of the archive goes, below the target. False: nowhere (a directory of an export). */
+/*
+ * Where a path of the archive goes, below the target. False: nowhere (a directory of an export).
+ * Of an export every directory is dropped from the names of its parts, so two directories could
+ * meet in one place: the first pass refuses an archive of two exports (media_export_report.c), and
+ * O_EXCL whatever else would.
+ */
 static bool place_of(const struct ems_unpack *u, const struct ems_tar_member *m, const char *path,
                      char *place, size_t size, bool *aside)
 {
@@ -158,6 +163,7 @@ static bool place_of(const struct ems_unpack *u, const struct ems_tar_member *m,
     return true;
 }
 
+/* write may take less than it was given, on a disk that is filling up for one. */
 static int write_all(int fd, const struct ems_span *span)
 {
     const uint8_t *data = span->data;
@@ -371,6 +377,8 @@ static int move_entry(struct ems_unpack *u, enum pass pass, int from, int to, co
     return rc;
 }
 
+/* Through "." and not a duplicate of u->top: fdopendir takes its descriptor over, and a directory's
+ * offset is shared between duplicates. */
 static int each_of_top(struct ems_unpack *u, enum pass pass, struct ems_error *err)
 {
     int fd = openat(u->top, ".", O_RDONLY | FOLLOW_NOTHING);
@@ -380,6 +388,13 @@ static int each_of_top(struct ems_unpack *u, enum pass pass, struct ems_error *e
     return each_entry(u, pass, fd, u->target, 0, err);
 }
 
+/*
+ * The data must be on the disk before a name says so, or a power cut leaves empty files under final
+ * names: one syncfs instead of an fsync for each of a million files. What the second pass still can
+ * meet is somebody else who puts a file there at the same time: then it stops, never overwrites
+ * (RENAME_NOREPLACE), and what was moved before stays. EINVAL: a file system that lacks that flag
+ * (NFS, older FUSE); the first pass has looked, so a plain rename is as good as can be had there.
+ */
 int ems_unpack_commit(struct ems_unpack *u, struct ems_error *err)
 {
     int rc = each_of_top(u, LOOK, err);
@@ -398,6 +413,8 @@ const struct ems_unpack_facts *ems_unpack_facts(const struct ems_unpack *u)
     return &u->facts;
 }
 
+/* On every way out, a signal's included (the tools end through their tick): the target holds either
+ * all or nothing of the archive, and no directory of ours. */
 void ems_unpack_free(struct ems_unpack *u)
 {
     struct ems_error ignored = {0};

@@ -9,6 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * After all artifacts: what they say about each other. Nothing is read again. An artifact that was
+ * not read to its end says nothing here: half a list would accuse the other half.
+ */
 struct upload {
     struct ems_report *report;
     const struct ems_upload_check_options *options;
@@ -94,6 +98,8 @@ static void check_missing(struct upload *u)
 
 /* ---- names ---- */
 
+/* Whose name is wrong nobody knows: both are told, and the one to blame is chosen in is_at_fault.
+ */
 static void check_name(struct upload *u, const char *name, const char *whose, const char *artifact,
                        int code, const char *expected, const char *by)
 {

@@ -17,6 +17,8 @@ struct witness {
     unsigned good, bad;                      /* signatures by keys at hand that could be verified */
 };
 
+/* A signature that cannot be verified for lack of the room's version is no witness against the key;
+ * its id still is one for it. */
 static void see_sample(struct witness *w, const struct ems_event_sample *sample, const char *server,
                        const struct ems_signing_keys *keys)
 {
@@ -110,6 +112,8 @@ static void compare(const struct witness *w, const struct ems_signing_keys *keys
                          w->known_id);
 }
 
+/* No other tool looks at this: a homeserver that comes up with another key of
+ * the same id looks sound to itself, and other servers refuse what it signs. */
 void ems_upload_check_key(const struct ems_synapse *synapse, const char *server,
                           const struct ems_signing_keys *keys, const char *name, bool whole,
                           struct ems_findings *findings)

@@ -111,6 +111,7 @@ static void lone_file(struct comparison *c, const struct ems_media_id *file)
         differ(c, NO_ROW, file, "is not in the database");
 }
 
+/* By bytes, as media_ids.c sorts. */
 static int order_of(const struct ems_media_id *a, const struct ems_media_id *b)
 {
     int order = memcmp(a->id, b->id, a->id_size < b->id_size ? a->id_size : b->id_size);
@@ -192,6 +193,8 @@ void ems_upload_check_media(const struct ems_upload_media *m, struct ems_finding
 
 /* ---- quarantine ---- */
 
+/* Abuse that was taken down must not come back with the move, and the importer of media knows
+ * nothing of a quarantine. */
 void ems_upload_list_quarantined(const struct ems_media_rows *rows, const char *database,
                                  struct ems_findings *findings)
 {

@@ -25,7 +25,12 @@ static bool is_proven(const struct ems_artifact *a)
             a->verdict == EMS_VERDICT_UNCHECKED);
 }
 
-/* The second pass: every member into u. EMS_OK after the archive's end. */
+/*
+ * The second pass: every member into u. EMS_OK after the archive's end. Twice through the whole
+ * chain: what has to be proven lies at the end (MDC, CRC, end blocks), and nothing may be written
+ * before. A file that changes in between is caught by the same proofs and by the checks of each
+ * member, which do not rely on the first pass.
+ */
 static int unpack_members(struct cli *cli, const struct ems_part_set *set, struct ems_unpack *u,
                           struct ems_error *err)
 {
@@ -52,6 +57,8 @@ static int unpack_members(struct cli *cli, const struct ems_part_set *set, struc
     return tar == NULL ? err->code : rc == EMS_END ? EMS_OK : rc;
 }
 
+/* What the user would miss otherwise: a tree that looks complete and is not quite what was packed.
+ */
 static void add_notes(struct ems_artifact *a, const struct ems_unpack_facts *f,
                       struct ems_findings *findings)
 {
@@ -66,6 +73,8 @@ static void add_notes(struct ems_artifact *a, const struct ems_unpack_facts *f,
                          (unsigned long long)f->aside, EMS_UNPACK_ASIDE);
 }
 
+/* The verdict stays the first pass's unless writing fails: then it is the environment's, and
+ * nothing is left in DIR. */
 static void unpack(struct cli *cli, struct ems_artifact *a, const struct ems_part_set *set)
 {
     const struct ems_unpack_options options = {.directory = cli->directory,
