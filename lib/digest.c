@@ -4,7 +4,6 @@
 #include "observe.h"
 #include "relay.h"
 
-#include <errno.h>
 #include <gcrypt.h>
 #include <pthread.h>
 #include <signal.h>

@@ -7,7 +7,6 @@
  */
 #include "manifest_read.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -9,7 +9,6 @@
 #include "bytes.h"
 #include "json.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

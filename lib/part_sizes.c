@@ -9,7 +9,6 @@
 #include "part_set.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #define MAX_CANDIDATES 12u
 #define ROUND_ENOUGH   9u /* a multiple of 512 or of 1000 */

@@ -22,7 +22,6 @@
 #include "pgp_signature.h"
 #include "pgp_text.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -6,7 +6,6 @@
 
 #include <bzlib.h>
 #include <stdlib.h>
-#include <string.h>
 #ifdef EMS_HAVE_ISAL
 #include <isa-l/igzip_lib.h>
 #else

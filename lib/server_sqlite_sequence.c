@@ -12,7 +12,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 /* 18 digits: what always fits into a bigint. */
 static const char max_user[] =

@@ -5,7 +5,6 @@
  */
 #include "sql_shape.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* WITH (...): storage parameters of the old server, left out of what is sent. */

@@ -10,7 +10,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 #define MISSING_SAID 8u /* unique indexes with a finding of their own */
 

@@ -2,7 +2,6 @@
 #include "cli.h"
 
 #include <string.h>
-#include <unistd.h>
 
 static const struct cli_tool tool = {
     .name = "ems-join",

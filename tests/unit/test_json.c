@@ -3,8 +3,6 @@
 
 #include "json.h"
 
-#include <stdarg.h>
-
 /* Events as text: a letter each, with the depth in front and the text behind. */
 struct trace {
     struct ems_buf text;

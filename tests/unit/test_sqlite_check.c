@@ -6,7 +6,6 @@
 #include "media_rows.h"
 #include "sqlite_check.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
