@@ -33,6 +33,17 @@ static int read_rest(struct ems_artifact *a, struct ems_set_digests *digests,
     return EMS_OK;
 }
 
+/* Another advice than the code's own; without memory for it the old one stays. */
+static void advise(struct ems_finding *f, const char *advice)
+{
+    char *copy = strdup(advice);
+
+    if (copy == NULL)
+        return;
+    free(f->advice);
+    f->advice = copy;
+}
+
 /* What decoding found, findings first..end-1, now that the manifest has told more. */
 static void settle_findings(const struct ems_artifact *a, const struct ems_manifest_verdict *v,
                             struct ems_findings *findings, size_t first, size_t end)
@@ -44,18 +55,12 @@ static void settle_findings(const struct ems_artifact *a, const struct ems_manif
             continue;
         if (v->bad > 0) {
             f->resend = false; /* a suspect; the proven ones follow */
+            advise(f, "The manifest tells which file it is: see there.");
         } else if (v->whole && a->encrypted) {
-            static const char advice[] =
-                "Every byte is as the customer's manifest says, so the file was already like this "
-                "there: make the export again, and encrypt it again.";
-            char *copy = strdup(advice);
-
             free(f->part);
             f->part = NULL;
-            if (copy != NULL) {
-                free(f->advice);
-                f->advice = copy;
-            }
+            advise(f, "Every byte is as the customer's manifest says, so the file was already like "
+                      "this there: make the export again, and encrypt it again.");
         }
     }
 }

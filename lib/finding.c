@@ -216,7 +216,9 @@ static const struct {
     {EMS_PGP_NO_INTEGRITY,
      "Made by an old GnuPG: ask for a new encryption with --force-mdc or a newer gpg, or pass "
      "--allow-no-integrity."},
-    {EMS_PGP_PASSPHRASE, "Check the passphrase with the customer."},
+    {EMS_PGP_PASSPHRASE, "Give the passphrase exactly as gpg got it: of a file the first line "
+                         "counts, with blanks at its "
+                         "ends and with a byte order mark."},
     {EMS_PGP_NO_KEY, "Give the right secret key with --secret-key."},
     {EMS_PGP_UNSUPPORTED, "Ask for the file to be encrypted with plain gpg --symmetric."},
     {EMS_PGP_MALFORMED, "Upload the file again; if that does not help, encrypt it again."},
@@ -255,9 +257,10 @@ static const struct {
     {EMS_MANIFEST_SIZE, "Wait if the transfer is still running; else upload this file again."},
     {EMS_MANIFEST_DIGEST, "Upload this file again; it was damaged on the way."},
     {EMS_MANIFEST_UNSUPPORTED, "Use a newer version of ems-intake."},
-    {EMS_RESTORE_EXISTS, "Choose another name with --database, or replace it with --force."},
+    {EMS_RESTORE_EXISTS,
+     "Choose another name with --database; --force replaces what these tools made."},
     {EMS_SERVER_ERROR, "Check the server and the connection settings, then try again."},
-    {EMS_IO_ERROR, "Check the disk and the permissions, then try again."},
+    {EMS_IO_ERROR, "This says nothing against the upload: correct it here, then run it again."},
     {EMS_NO_MEMORY, "Free some memory, then try again."},
     {EMS_INTERNAL, "This is a bug in ems-intake: please report it."},
 };

@@ -247,17 +247,18 @@ static int split_path(struct file_sink *f, struct ems_error *err)
 static int check_target(const struct file_sink *f, struct ems_error *err)
 {
     struct stat st;
+    bool leads_nowhere;
 
     if (fstatat(f->directory, f->name, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return errno == ENOENT ? EMS_OK : ems_fail_errno(err, errno, "cannot look at %s", f->path);
-    if (!f->replace && !S_ISDIR(st.st_mode))
-        return ems_fail(err, EMS_IO_ERROR, "%s exists already", f->path);
-    if (S_ISLNK(st.st_mode) && fstatat(f->directory, f->name, &st, 0) != 0)
-        return EMS_OK; /* leads nowhere: nothing is lost */
-    if (S_ISDIR(st.st_mode))
+    leads_nowhere = S_ISLNK(st.st_mode) && fstatat(f->directory, f->name, &st, 0) != 0;
+    if (!leads_nowhere && S_ISDIR(st.st_mode))
         return ems_fail(err, EMS_IO_ERROR, "%s is a directory", f->path);
-    if (!S_ISREG(st.st_mode))
+    if (!leads_nowhere && !S_ISREG(st.st_mode)) /* said first: --force would not help */
         return ems_fail(err, EMS_IO_ERROR, "%s is not a regular file", f->path);
+    if (!f->replace)
+        return ems_fail(err, EMS_IO_ERROR, "%s exists already, and only --force replaces it",
+                        f->path);
     return EMS_OK;
 }
 

@@ -349,8 +349,13 @@ static int move_entry(struct ems_unpack *u, enum pass pass, int from, int to, co
             return unlinkat(from, name, 0) == 0
                        ? EMS_OK
                        : ems_fail_errno(err, errno, "cannot remove '%s'", shown);
-        if (!u->o->force || !S_ISREG(theirs.st_mode))
-            return ems_fail(err, EMS_IO_ERROR, "'%s' exists already in %s", shown, u->o->directory);
+        if (!S_ISREG(theirs.st_mode))
+            return ems_fail(err, EMS_IO_ERROR, "'%s' exists already in %s and is no regular file",
+                            shown, u->o->directory);
+        if (!u->o->force)
+            return ems_fail(err, EMS_IO_ERROR,
+                            "'%s' exists already in %s, and only --force replaces it", shown,
+                            u->o->directory);
         return pass == LOOK || renameat(from, name, to, name) == 0
                    ? EMS_OK
                    : ems_fail_errno(err, errno, "cannot replace '%s'", shown);

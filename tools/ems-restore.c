@@ -78,6 +78,8 @@ static int restore_upload(struct cli *cli, struct ems_upload *upload, struct ser
     if (databases == 1 && ems_kind_of_name(set->name) == EMS_KIND_SQLITE &&
         cli->schema_from == NULL)
         return cli_usage(cli, "an SQLite homeserver needs --schema-from");
+    if (databases == 1 && !server_answers(cli))
+        return -1;
     cli_load_manifest(cli, upload);
     if (databases == 1)
         server_check_and_restore(cli, set, true, server);

@@ -3,7 +3,10 @@
 
 #include "unpack.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct cli_tool tool = {
     .name = "ems-unpack",
@@ -100,6 +103,23 @@ static void unpack(struct cli *cli, struct ems_artifact *a, const struct ems_par
     ems_unpack_free(u);
 }
 
+/* Proving may take hours: what is wrong with -C is said before. ems_unpack_open looks again. */
+static bool can_unpack_into(struct cli *cli, const char *directory)
+{
+    struct ems_error err = {0};
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd >= 0 && faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) == 0) {
+        close(fd);
+        return true;
+    }
+    ems_fail_errno(&err, errno, "cannot unpack into %s", directory);
+    cli_fail(cli, &err);
+    if (fd >= 0)
+        close(fd);
+    return false;
+}
+
 /* The one artifact that the command line names; 0, or the exit status after a message. */
 static int work(struct cli *cli, struct ems_upload *upload)
 {
@@ -139,7 +159,9 @@ int main(int argc, char **argv)
         return cli_usage(&cli, "where to? Give -C DIR");
     if (cli.path_count == 1 && strcmp(cli.paths[0], "-") == 0)
         return cli_usage(&cli, "a stream cannot be read twice: give a file");
-    status = cli_load_secrets(&cli) == 0 ? work(&cli, &upload) : 0;
+    status = can_unpack_into(&cli, cli.directory) && cli_load_secrets(&cli) == 0
+                 ? work(&cli, &upload)
+                 : 0;
     if (status == 0)
         status = cli_finish(&cli);
     ems_upload_release(&upload);

@@ -1,6 +1,8 @@
 /* options.c - the one table of options, and the parsing of a command line with it; see cli.h */
 #include "cli.h"
 
+#include "config.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -41,6 +43,16 @@ static int take_database(struct cli *cli, const char *value)
     if (value[0] == '\0' || strlen(value) > 63)
         return cli_usage(cli, "a database name has 1 to 63 bytes");
     cli->database = value;
+    return 0;
+}
+
+/* What no server can be called is a slip (an unset variable of a script), not a fault of the
+ * upload. */
+static int take_server_name(struct cli *cli, const char *value)
+{
+    if (!ems_server_name_is_valid(value))
+        return cli_usage(cli, "--server-name takes a Matrix server name, not '%s'", value);
+    cli->server_name = value;
     return 0;
 }
 
@@ -163,7 +175,7 @@ static const struct {
      "    --listing=FILE          verify: compare with the output of rclone lsjson --hash"},
     {"jobs", 'j', CLI_SERVER | CLI_MANIFEST, CALL(take_jobs),
      "-j, --jobs=N                workers (default: number of processors)"},
-    {"server-name", 0, CLI_NAME, TEXT(server_name),
+    {"server-name", 0, CLI_NAME, CALL(take_server_name),
      "    --server-name=NAME      Matrix server name that everything must agree with"},
     {"thorough", 0, CLI_MEDIA, FLAG(thorough),
      "    --thorough              also check the indexes of a big SQLite database"},

@@ -43,6 +43,25 @@ void server_restore(struct cli *cli, struct ems_artifact *artifact, struct ems_s
         cli->epilogue = strdup(ems_staging_howto(server->staging, artifact->staged));
 }
 
+bool server_answers(struct cli *cli)
+{
+    const struct ems_staging_options options = staging_options(cli);
+    struct ems_staging *staging = NULL;
+    struct ems_error err = {0};
+    bool exists = false;
+
+    if (options.embedded != NULL)
+        return true;
+    if (ems_staging_open(&options, &staging, &err) == EMS_OK && cli->database != NULL &&
+        !cli->force && ems_staging_exists(staging, cli->database, &exists, &err) == EMS_OK &&
+        exists)
+        ems_fail(&err, EMS_RESTORE_EXISTS, "database %s exists already", cli->database);
+    ems_staging_close(staging);
+    if (err.code != EMS_OK)
+        cli_fail(cli, &err);
+    return err.code == EMS_OK;
+}
+
 /* What the first pass leaves for the second. */
 struct first_pass {
     struct cli *cli;

@@ -18,6 +18,11 @@ void server_close(struct server *);
 void server_restore(struct cli *, struct ems_artifact *, struct ems_source *stream,
                     struct ems_plan *plan, struct ems_verify *verify, struct server *);
 
+/* Proving takes hours for a large upload: does the server of --dsn answer, and is the name given with
+ * --database free (or --force given)? Said before, if not, and false. An embedded server is not
+ * started for it. */
+bool server_answers(struct cli *);
+
 /* Prove an artifact in a first pass and, if it is a good dump, restore it in a second. */
 void server_check_and_restore(struct cli *, struct ems_part_set *, bool only_dumps,
                               struct server *);

@@ -115,7 +115,15 @@ damaged 'still arriving' 3 part-unfinished '' "mv $last $last.crdownload"
 check 'wrong passphrase' 4 ems-check -p <(echo wrong) up
 says 'pgp-passphrase'
 check 'no passphrase, no terminal' 4 setsid -w ems-check up
-says 'passphrase-file'
+says 'give --passphrase-file or --passphrase-fd'
+says_not 'with the customer' # nobody has asked for it yet
+printf '\xef\xbb\xbfcorrect horse\r\n' >notepad
+echo 'correct horse ' >blank
+echo >newline
+for p in notepad blank newline; do
+    check "a passphrase file that is nearly right: $p" 4 ems-check -p $p up
+    says 'of a file the first line counts, with blanks at its ends and with a byte order mark'
+done
 
 # a bad export inside an intact message
 inside() { # NAME CODE [PATTERN]  (file w in)

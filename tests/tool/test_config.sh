@@ -83,6 +83,9 @@ json artifact/layers/0/macaroon_secret_key 'set (16 characters)'
 json artifact/layers/0/signing_key 'from a file'
 json artifact/layers/0/key_id ed25519:a_1
 json artifact/kind signing-key
+for name in '' 'exam ple' @a:b.c; do
+    check "no server name: '$name'" 2 ems-check --server-name "$name" good
+done
 check 'the name that was asked for' 0 ems-check --server-name example.org good
 
 # One thing after the other made wrong.

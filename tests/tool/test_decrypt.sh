@@ -22,7 +22,10 @@ same "here/$x" "$x"
 check 'join a directory to stdout' 0 ems-join -o - up
 same out.txt joined
 check 'an existing file is kept' 75 ems-join -o joined up
-says 'exists already'
+says 'joined exists already, and only --force replaces it'
+says_not 'Check the disk'
+check 'a device is not replaced' 75 ems-join -o /dev/full up
+says_not 'force' # would not help
 check 'force replaces it' 0 ems-join -f -o joined up
 check 'quiet says nothing' 0 ems-join -q -f -o joined up
 if [ -s out.txt ] || [ -s err.txt ]; then no 'quiet printed something'; else ok; fi

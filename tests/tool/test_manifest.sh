@@ -177,6 +177,10 @@ damage() { # NAME STATUS CODE RESEND COMMAND...: in a fresh upload with a manife
 }
 damage 'nothing' 0 '' '' true
 damage 'a flipped bit' 1 manifest-digest "$x.part-ab" flip "$x.part-ab" 77
+check 'a flipped bit, decrypted' 1 ems-check -p pass up
+says 'pgp-modified'
+says '^        The manifest tells which file it is: see there.$'
+says_not 'Nothing says which part'
 damage 'two flipped bits' 1 manifest-digest "$x.part-aa $x.part-ae" eval "flip $x.part-ae 7; flip $x.part-aa 7000"
 damage 'a missing part' 3 manifest-missing "$x.part-ac" rm "$x.part-ac"
 damage 'the last part missing' 3 manifest-missing "$x.part-af" rm "$x.part-af"

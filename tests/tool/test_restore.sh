@@ -137,11 +137,16 @@ same original.normal dsn.normal
 check 'by libpq environment' 0 env PGUSER=intake PGDATABASE=postgres ems-restore -d staged2 -p "$pass" "$up/$x"
 check 'the target exists' 75 ems-restore --dsn "$dsn" -d staged -p "$pass" "$up/$x"
 says 'restore-exists'
+says_not 'verified' # said before the upload is read: that may take hours
+check 'a database of somebody else' 75 ems-restore -f --dsn "$dsn" -d postgres -p "$pass" "$up/$x"
+says 'not made by this tool'
+says '^        Choose another name with --database; --force replaces what these tools made.$'
 check 'cut dump' 1 ems-restore --dsn "$dsn" -d bad cut.sql
 [ "$(psql -X -At -d postgres -c "SELECT count(*) FROM pg_database WHERE datname LIKE 'ems_load%' OR datname = 'bad'")" = 0 ] && ok || no 'left on the server'
 pg_scratch_stop
 check 'no server' 75 ems-restore --dsn "$dsn connect_timeout=2" -d staged -p "$pass" "$up/$x"
 says '\[server-error\]'
+says_not 'verified'
 check 'conninfo that is none' 75 ems-restore --dsn 'nonsense=1' -d staged -p "$pass" "$up/$x"
 check 'both servers' 2 ems-restore --dsn x --embedded y "$up"
 check 'embedded below a file' 75 ems-restore --embedded "$pass/x" -p "$pass" "$up/$x"

@@ -27,7 +27,12 @@ same out/m/local_content/aa/bb/numbers m/local_content/aa/bb/numbers
 if [ -e out/m/local_content/aa/bb/link ] || [ -L out/m/local_content/aa/bb/link ]; then no 'link was made'; else ok; fi
 absent 'out/.ems-unpack-*'
 check 'existing files are kept' 75 ems-unpack -C out $s
-says 'exists already'
+says 'exists already in out, and only --force replaces it'
+for directory in nowhere '' pass; do
+    check "no directory: '$directory'" 75 ems-unpack -C "$directory" $s
+    says "cannot unpack into $directory: "
+    says_not 'media store' # said before the archive is read: that may take hours
+done
 absent 'out/.ems-unpack-*'
 echo mine >out/m/own
 check 'force replaces them' 0 ems-unpack -f -C out $s
