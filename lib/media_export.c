@@ -177,6 +177,7 @@ static void count_origin(struct ems_media_export *e, const struct ems_media_entr
  * A media of the manifest (an ems_media_entry_fn). What is unusable about it was found by the
  * parser and is told as it is; the rules beyond the form are judged here. Two media with one file:
  * the importer reads that file once, for the first, and stores an empty one for the second.
+ * media_length is an integer of 32 bits in Synapse's tables (matrix-org/synapse#12023).
  */
 static int take_entry(void *context, const struct ems_media_entry *entry, struct ems_error *err)
 {
@@ -203,6 +204,10 @@ static int take_entry(void *context, const struct ems_media_entry *entry, struct
                                   "%s has %llu bytes, more than the %llu that the target accepts",
                                   shown, (unsigned long long)entry->size,
                                   (unsigned long long)limit);
+    if (entry->size > INT32_MAX && entry->size != EMS_NOWHERE)
+        ems_media_export_complain(e, EMS_MEDIA_C_LARGE, EMS_MEDIA_SIZE,
+                                  "%s has %llu bytes, and Synapse cannot store sizes from 2 GiB on",
+                                  shown, (unsigned long long)entry->size);
     if (seen.entry)
         ems_media_export_complain(e, EMS_MEDIA_C_ENTRY, EMS_MEDIA_BAD_MANIFEST,
                                   "manifest.json, %s: another media has the same file (%s), and "

@@ -43,8 +43,8 @@ static const struct {
     [EMS_MEDIA_C_SIZE] = {EMS_SEVERITY_ERROR, EMS_MEDIA_SIZE, "files have another size", AGAIN},
     [EMS_MEDIA_C_DIGEST] = {EMS_SEVERITY_ERROR, EMS_MEDIA_DIGEST, "files have other bytes", AGAIN},
     [EMS_MEDIA_C_LARGE] = {EMS_SEVERITY_WARNING, EMS_MEDIA_SIZE, "media are too large",
-                           "The importer stops at the first of them: raise uploads.maxBytes "
-                           "there."},
+                           "The importer stops at the first that is over its uploads.maxBytes: "
+                           "raise that. From 2 GiB on they cannot be moved."},
     [EMS_MEDIA_C_GAP] = {EMS_SEVERITY_ERROR, EMS_MEDIA_PART_GAP, "parts are missing",
                          "Look for the file where the export was made, and make the archive again; "
                          "or export again."},

@@ -156,6 +156,7 @@ broken 'a file too short' 1 media-size "$one has 4646 bytes, manifest.json says 
 broken 'other bytes' 1 media-digest "$one: its SHA-256 is not the one" "part 1 flip $one 4000"
 broken 'another digest' 1 media-digest "$one: its SHA-256 is not the one" "manifest 's/(sha256\":\")........([0-9a-f]*\",\"origin\":\"[a-z.]*\",\"media_id\":\"$id)/\${1}01234567\$2/'"
 broken 'a second copy differs' 1 media-digest "$one comes again in export-part-2.tgz, with other bytes" "part 2 'echo other >$one'"
+broken '2 GiB' 1 media-size "$uri has 2147483648 bytes, and Synapse cannot store" "manifest 's/(_name\":\"$one\",\"size_bytes\":)4647/\${1}2147483648/'"
 # E9
 broken 'an id too short' 1 media-unsafe-name 'mxc://example.org/abc has a media id' "manifest 's/$id/abc/g; s/__abc/__$id/'"
 broken 'an id with dots' 1 media-unsafe-name 'has a media id that Synapse never gives' "manifest 's/$id/..%2f..%2fetc/g; s/__..%2f..%2fetc/__$id/'"
