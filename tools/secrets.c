@@ -108,8 +108,9 @@ int cli_load_secrets(struct cli *cli)
     /* What is wrong with a key file is the operator's business, not damage to the upload. */
     if (cli->secret_key_count > 0 && ems_code_exit(err.code) == 1)
         err.code = EMS_PGP_NO_KEY;
-    if (err.code == EMS_OK && cli->recipient_key != NULL)
-        read_recipient(cli, &err);
+    if (err.code == EMS_OK && cli->recipient_key != NULL && read_recipient(cli, &err) != EMS_OK &&
+        ems_code_exit(err.code) != 70)
+        err.code = EMS_IO_ERROR; /* likewise; no key is asked for that could be missing */
     if (err.code == EMS_OK)
         return 0;
     cli_fail(cli, &err);

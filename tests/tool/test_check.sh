@@ -214,6 +214,9 @@ seal r.sql.gz.gpg -r old@example.org --faked-system-time $when 2>/dev/null
 check 'for an expired key' 0 ems-check --recipient-key old.pgp r.sql.gz.gpg
 says 'expired on 2022-04-22, and readable with no other'
 check 'not encrypted' 1 ems-check --recipient-key ems.asc plain.sql
+check 'a recipient key that is none' 75 ems-check --recipient-key pass plain.sql
+says 'pass: not an OpenPGP message'
+says_not 'the customer must send again' # the option is wrong, not the upload
 
 # several artifacts: one bad one hides nothing
 mkdir many
