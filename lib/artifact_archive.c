@@ -23,6 +23,9 @@ static const struct {
 };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
+/* Media come as archives only, so anything else under their names is refused as such. Of the other
+ * kinds the content decides; a tar under a dump's name is left to the scanner, whose complaint
+ * names what was expected. */
 bool ems_artifact_is_archive(const struct ems_artifact *a, const struct ems_chain *chain)
 {
     if (a->kind == EMS_KIND_MEDIA_EXPORT || a->kind == EMS_KIND_MEDIA_STORE)

@@ -137,6 +137,7 @@ static int walker_begin(struct ems_walker *base, const struct ems_tar_member *me
     return ems_sqlite_spool_write(w->spool, w->file, "", 0, err);
 }
 
+/* What SQLite makes anew (-shm) is read past: its content is a cache of the WAL's. */
 static int walker_data(struct ems_walker *base, const struct ems_span *span, struct ems_error *err)
 {
     struct sqlite_walker *w = (struct sqlite_walker *)base;
@@ -163,6 +164,7 @@ static int walker_finish(struct ems_walker *base, const char *artifact,
     return check_copy(w->artifact, &w->spool, w->options, artifact, findings, facts, err);
 }
 
+/* The spool is gone by now if a restore goes on with it (keep). */
 static void walker_free(struct ems_walker *base)
 {
     struct sqlite_walker *w = (struct sqlite_walker *)base;

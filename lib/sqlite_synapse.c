@@ -79,6 +79,7 @@ static int see_update(struct reader *r, sqlite3_stmt *row)
     return ems_synapse_see_update(r->s, text(row, 0), strlen(text(row, 0)), r->err);
 }
 
+/* The suffix of most users' names is the server's; other suffixes are told (synapse_judge.c). */
 static int see_server(struct reader *r, sqlite3_stmt *row)
 {
     const char *server = text(row, 0);
@@ -106,6 +107,7 @@ static int see_total(struct reader *r, sqlite3_stmt *row)
     return EMS_OK;
 }
 
+/* From the newest on, so the first ones that fit are the ones that are kept. */
 static int see_event(struct reader *r, sqlite3_stmt *row)
 {
     const char *json = text(row, 0);

@@ -40,6 +40,7 @@ static const struct {
                   "media have another uploader or time in manifest.json than in the database"},
 };
 
+/* Kept for one archive; an upload may have both a store and an export, each compared by itself. */
 struct comparison {
     const struct ems_upload_media *m;
     struct ems_findings *findings;
@@ -155,6 +156,8 @@ static void join(struct comparison *c)
     }
 }
 
+/* The last line is said in any case: that nothing differs is a result only if it is known how much
+ * was compared. */
 static void conclude(struct comparison *c)
 {
     const struct ems_media_rows *rows = c->m->rows;

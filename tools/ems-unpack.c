@@ -120,7 +120,10 @@ static bool can_unpack_into(struct cli *cli, const char *directory)
     return false;
 }
 
-/* The one artifact that the command line names; 0, or the exit status after a message. */
+/* Where nothing was proven nothing is unpacked, and the first pass has said why. What is no archive
+ * at all may be whole and proven (a dump): that alone is told here.
+ *
+ * The one artifact that the command line names; 0, or the exit status after a message. */
 static int work(struct cli *cli, struct ems_upload *upload)
 {
     int status;
