@@ -364,6 +364,39 @@ static void test_hostile(void)
     release(&r);
 }
 
+/* Of runs that were killed: gone with the next one. Of runs that still work, or of somebody else's
+ * making: untouched. */
+static void test_leftovers(void)
+{
+    struct ems_error err = {0};
+    struct ems_sqlite_spool *spool, *other;
+    char dead[100], file[140], foreign[100], kept[140], live[200];
+
+    snprintf(dead, sizeof dead, "%s/ems-sqlite-AbCdEf", directory);
+    snprintf(file, sizeof file, "%s/homeserver.db-wal", dead);
+    snprintf(foreign, sizeof foreign, "%s/ems-sqlite-FedCbA", directory);
+    snprintf(kept, sizeof kept, "%s/notes", foreign);
+    CU_ASSERT_EQUAL_FATAL(mkdir(dead, 0700), 0);
+    CU_ASSERT_EQUAL(close(open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)), 0);
+    CU_ASSERT_EQUAL_FATAL(mkdir(foreign, 0700), 0);
+    CU_ASSERT_EQUAL(close(open(kept, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)), 0);
+    spool = ems_sqlite_spool_open(directory, &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(spool);
+    CU_ASSERT_NOT_EQUAL(access(dead, F_OK), 0);
+    CU_ASSERT_EQUAL(access(kept, F_OK), 0);
+    ASSERT_CODE(ems_sqlite_spool_write(spool, EMS_SQLITE_FILE_DATABASE, "x", 1, &err), EMS_OK);
+    snprintf(live, sizeof live, "%s", ems_sqlite_spool_path(spool));
+    other = ems_sqlite_spool_open(directory, &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(other);
+    CU_ASSERT_EQUAL(access(live, F_OK), 0);
+    ems_sqlite_spool_free(other);
+    CU_ASSERT_EQUAL(access(live, F_OK), 0);
+    ems_sqlite_spool_free(spool);
+    CU_ASSERT_NOT_EQUAL(access(live, F_OK), 0);
+    unlink(kept);
+    rmdir(foreign);
+}
+
 static void test_spool_is_private_and_removed(void)
 {
     struct ems_error err = {0};
@@ -397,6 +430,7 @@ int main(void)
         {"a hot journal", test_hot_journal},
         {"hostile schemas, and signals", test_hostile},
         {"the private directory", test_spool_is_private_and_removed},
+        {"private directories of killed runs", test_leftovers},
     };
     int status;
 
