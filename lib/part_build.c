@@ -211,6 +211,34 @@ static void find_beginning(struct ems_part_build *b)
     }
 }
 
+/*
+ * Numbers that were believed to begin at the lowest one that is here, only because the beginning of
+ * the message lies under another name. If the message has as many parts as the highest number says,
+ * they begin at 1, and what lies before the lowest one is lost. Where the lowest is 1 and one
+ * number is too few, 00 may be lost as well as the last one: nothing tells, and 1 stays the first.
+ */
+static bool begins_at_one(const struct ems_part_build *b)
+{
+    const struct ems_part_set *set = b->set;
+
+    if (set->form != EMS_NAME_PART || set->first < 2 || b->begins_at == EMS_NOWHERE ||
+        set->part_size == 0)
+        return false;
+    return b->last == (set->expected + set->part_size - 1) / set->part_size;
+}
+
+static int find_sizes(struct ems_part_build *b, struct ems_error *err)
+{
+    int rc = ems_part_sizes_find(b, err);
+
+    if (rc != EMS_OK || !begins_at_one(b))
+        return rc;
+    /* What each part must have hangs on how many lie before it. */
+    b->set->first = 1;
+    b->other_size = 0;
+    return ems_part_sizes_find(b, err);
+}
+
 /* ---- the tail, and what is still arriving ---- */
 
 /* Appends what the length of the whole asks for. */
@@ -381,7 +409,7 @@ int ems_part_build_split(struct ems_part_build *b, struct ems_error *err)
                          ems_part_file_name(&b->files[b->count > 0 ? b->count - 1 : 0]));
         return EMS_OK;
     }
-    rc = b->count > 0 ? ems_part_sizes_find(b, err) : EMS_OK;
+    rc = b->count > 0 ? find_sizes(b, err) : EMS_OK;
     if (rc == EMS_OK)
         rc = take_all(b, err);
     if (rc == EMS_OK)
