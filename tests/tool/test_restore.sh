@@ -73,6 +73,35 @@ same original.normal piped.normal
 check 'from a pipe without a name' 1 bash -c "cat $up/$x.part-* | ems-restore --embedded emb -p $pass -"
 says 'database'
 
+# ---- copies: what is restored is what was proven ----
+# The first pass leaves bookmarks of the copy that it reads, up to the damage: with the session key
+# and the decoder's state of the wrong one, the second pass would read nothing but noise. There is a
+# bookmark for each MiB, so a table of 4 MiB stands in front of all others.
+perl -ne '
+    if (/^COPY / && !$n++) {
+        print "CREATE TABLE public.filler (line text);\nCOPY public.filler (line) FROM stdin;\n";
+        srand 1;
+        print join("", map { sprintf "%08x", rand 2**32 } 1 .. 8), "\n" for 1 .. 65536;
+        print "\\.\n\n";
+    }
+    print' original.sql | gzip -1 >big.sql.gz
+for place in one two; do
+    mkdir $place && encrypt "$(cat "$pass")" big.sql.gz once.gpg && split -b 100k once.gpg "$place/$x.part-"
+done
+parts=(two/*)
+flip "${parts[-1]}" 100
+check 'a later encryption, damaged at its end' 0 ems-restore --json -f -d other -j 4 --embedded emb -p "$pass" one two
+says 'lie in several places and differ: one choice of them is right .proven'
+pg_dump -O -T public.filler -h "$work/emb" -p 5432 -U postgres -d other | normal - >other.normal
+same original.normal other.normal
+[ "$(emb_psql -d other -c 'SELECT count(*) FROM public.filler')" = 65536 ] && ok || no 'rows of the large table'
+mkdir d && cp "$up/$x.part-ab" d && flip "d/$x.part-ab" 5000
+check 'one part sent again, damaged' 0 ems-restore --json -f -d other -j 4 --embedded emb -p "$pass" "$up" d
+says "copies of $x.part-ab differ: .*/upload/$x.part-ab is used .proven"
+pg_dump -O -h "$work/emb" -p 5432 -U postgres -d other | normal - >other.normal
+same original.normal other.normal
+rm -rf d one two once.gpg big.sql.gz
+
 # ---- bad uploads: refused, and nothing of them is left ----
 before=$(emb_psql -d postgres -c 'SELECT count(*) FROM pg_database')
 bad() { # NAME STATUS CODE COMMAND...
