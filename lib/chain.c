@@ -1,4 +1,14 @@
-/* chain.c - see chain.h */
+/*
+ * chain.c - see chain.h
+ *
+ * From the bottom, what is in brackets only where the content or the options ask for it:
+ *
+ *     source > [count] > [proof] > [relay] > peek
+ *            > [openpgp > digest of the plaintext > relay > peek]
+ *            > [gzip > digest of what is unpacked > relay > peek]
+ *
+ * What a layer is, is decided by the first bytes that the peek below it shows, never by a name.
+ */
 #include "chain.h"
 
 #include "observe.h"
@@ -12,6 +22,9 @@
 
 /* ---- peek ---- */
 
+/* Lends what comes from below unchanged, and lets its first bytes be seen before anybody takes
+ * them.
+ */
 struct peek_source {
     struct ems_source base;
     struct ems_reader reader;
@@ -63,6 +76,7 @@ static struct ems_source *finish_layer(struct ems_source *src, const struct ems_
     return ems_peek_open(src, err);
 }
 
+/* The manifest may know checksums of what is inside the encryption: taken where it comes by. */
 static struct ems_source *digest_layer(struct ems_source *src, struct ems_sha256 *sha256,
                                        struct ems_error *err)
 {
@@ -71,6 +85,7 @@ static struct ems_source *digest_layer(struct ems_source *src, struct ems_sha256
     return ems_observe_digest_open(src, GCRY_MD_SHA256, sha256->bytes, &sha256->done, err);
 }
 
+/* The magic strings first: an SQLite file or a tar may hold text that looks like SQL. */
 static enum ems_content classify(const uint8_t *head, size_t size)
 {
     static const char sqlite[] = "SQLite format 3";
@@ -136,7 +151,7 @@ int ems_chain_open(struct ems_chain *chain, struct ems_source *bottom,
     chain->top = src;
     chain->content = classify(head, have);
     return EMS_OK;
-fail:
+fail: /* what failed above may be the consequence of damage below, which settling hears */
     chain->top = src;
     if (src != NULL)
         ems_chain_settle(chain, err);
@@ -144,6 +159,12 @@ fail:
     return err->code;
 }
 
+/*
+ * A layer above has failed, or wants no more: the layers below are read to their own end. If one of
+ * them fails too, that is the cause (a changed message gives bad gzip, not the reverse), and its
+ * failure takes the place of the first; only the origin of the first is kept for a message whose
+ * integrity check can speak but at its end, since it is nearer to the damage.
+ */
 int ems_chain_settle(struct ems_chain *chain, struct ems_error *err)
 {
     struct ems_error below = {0};

@@ -1,4 +1,10 @@
-/* finding.c - see finding.h */
+/*
+ * finding.c - see finding.h
+ *
+ * A finding holds copies, so that it outlives what it speaks of, and printable ones: text from an
+ * upload may hold escape sequences for the terminal that it is shown on. Adding never fails for the
+ * caller; out_of_memory makes the run end with its status.
+ */
 #include "finding.h"
 
 #include "bytes.h"
@@ -83,6 +89,7 @@ void ems_findings_move(struct ems_findings *to, struct ems_findings *from)
     ems_findings_release(from);
 }
 
+/* The new strings are made first: without memory the finding stays as it was. */
 void ems_findings_reword(struct ems_findings *list, size_t index, enum ems_severity severity,
                          const char *advice, const char *message_fmt, ...)
 {
@@ -198,6 +205,7 @@ const char *ems_severity_name(enum ems_severity severity)
     return names[severity];
 }
 
+/* What to do, where the code alone tells; a finding may bring a better one. */
 static const struct {
     int code;
     const char *advice;

@@ -66,6 +66,7 @@ static int compare_wanted(const void *a, const void *b)
     return c != 0 ? c : x->order < y->order ? -1 : x->order > y->order;
 }
 
+/* The order of the findings: that of the artifacts, and of the parts in each. */
 static int compare_order(const void *a, const void *b)
 {
     const struct wanted *x = a, *y = b;
@@ -106,6 +107,8 @@ char **ems_report_resend(const struct ems_report *report)
     return NULL;
 }
 
+/* Powers of 1000, as disks and providers count; three digits at most, rounded before the unit is
+ * chosen, so that there is no "1000 kB". */
 char *ems_human_bytes(uint64_t bytes, char *out)
 {
     static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB", "PB"};

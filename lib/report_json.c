@@ -1,4 +1,11 @@
-/* report_json.c - the report as JSON lines, one object a line; see report.h. */
+/*
+ * report_json.c - the report as JSON lines, one object a line; see report.h.
+ *
+ * Scripts read this: members are added, never removed or renamed, and those without a value are
+ * null rather than left out. jansson takes the NULL of a value that there was no memory for, so
+ * its results are not looked at one by one; without memory for the object or the line, emit fails.
+ * Names from the upload are escaped as %HH where they are not printable UTF-8.
+ */
 #include "report.h"
 
 #include "synapse_state.h"
@@ -23,6 +30,7 @@ static int emit(json_t *object, struct ems_buf *out, struct ems_error *err)
     return rc;
 }
 
+/* EMS_NOWHERE, an offset that nobody knows, is null. */
 static json_t *number(uint64_t value)
 {
     return value == EMS_NOWHERE ? json_null() : json_integer((json_int_t)value);

@@ -1,4 +1,7 @@
-/* source.c - see source.h */
+/*
+ * source.c - the contract of source.h, kept by the caller of a stage and not left to each stage: a
+ * verdict is given once and then for ever, an end above needs an end below, no span is empty.
+ */
 #include "source.h"
 
 #include "bytes.h"
@@ -10,6 +13,7 @@
 
 /* ---- the contract ---- */
 
+/* The stage below belongs to the new one from here on, also where there is no memory for it. */
 void *ems_source_alloc(size_t size, const struct ems_source_ops *ops, struct ems_source *below,
                        struct ems_error *err)
 {
@@ -49,6 +53,7 @@ int ems_source_next(struct ems_source *src, struct ems_span *span, struct ems_er
     if (src->verdict != EMS_OK)
         return settle_failure(src, src->verdict, err);
 
+    /* The stage writes into its own error: the caller's may hold an earlier failure, which wins. */
     rc = src->ops->next(src, span, &src->error);
     if (rc == EMS_OK && span->size == 0)
         rc = ems_fail(&src->error, EMS_INTERNAL, "%s: empty span lent", src->ops->name);
@@ -78,6 +83,8 @@ int ems_source_drain(struct ems_source *src, struct ems_error *err)
     return rc;
 }
 
+/* From the top down: a stage may look at what is below it while it ends (a relay stops its thread).
+ */
 void ems_source_free(struct ems_source *src)
 {
     while (src != NULL) {
