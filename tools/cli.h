@@ -161,6 +161,8 @@ void cli_check_together(struct cli *);
 
 /* Is the only path "-", or something else that is a stream and not a file? Then *fd to read. */
 bool cli_is_stream(struct cli *, int *fd, const char **name);
+/* The chain's bottom over it; takes over fd. After a signal its end is no end, but EMS_IO_ERROR. */
+struct ems_source *cli_open_stream(int fd, const char *name, struct ems_error *);
 
 /* If -o is standard output, reserve it for the data: the report goes to standard error. 0, or the
  * status to end with after a message (--json wants standard output too). */

@@ -43,7 +43,7 @@ int main(int argc, char **argv)
         return status;
     if (cli_load_secrets(&cli) == 0) {
         if (cli_is_stream(&cli, &fd, &name)) {
-            struct ems_source *stream = ems_source_fd_open(fd, true, name, &err);
+            struct ems_source *stream = cli_open_stream(fd, name, &err);
 
             if (stream == NULL)
                 cli_fail(&cli, &err);

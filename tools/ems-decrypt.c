@@ -184,7 +184,7 @@ static int work(struct cli *cli, struct ems_upload *upload)
     int fd, status;
 
     if (cli_is_stream(cli, &fd, &name)) {
-        struct ems_source *stream = ems_source_fd_open(fd, true, name, &err);
+        struct ems_source *stream = cli_open_stream(fd, name, &err);
 
         if (stream == NULL)
             cli_fail(cli, &err);

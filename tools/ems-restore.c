@@ -22,7 +22,7 @@ static const struct cli_tool tool = {
 static void restore_stream(struct cli *cli, int fd, const char *name, struct server *server)
 {
     struct ems_error err = {0};
-    struct ems_source *stream = ems_source_fd_open(fd, true, name, &err);
+    struct ems_source *stream = cli_open_stream(fd, name, &err);
     struct ems_artifact *artifact;
     struct ems_verify *verify = NULL;
 

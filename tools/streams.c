@@ -28,6 +28,30 @@ bool cli_is_stream(struct cli *cli, int *fd, const char **name)
     return *fd >= 0;
 }
 
+/* Ctrl-C ends the writer of a pipe too, so that its data ends early: no fault of the upload. */
+static int stream_next(struct ems_source *src, struct ems_span *span, struct ems_error *err)
+{
+    int rc = ems_source_next(src->below, span, err);
+
+    src->origin = src->below->origin;
+    if (rc == EMS_END && cli_interrupted())
+        return ems_fail(err, EMS_IO_ERROR, "interrupted");
+    return rc;
+}
+
+static void stream_free(struct ems_source *src)
+{
+    (void)src;
+}
+
+struct ems_source *cli_open_stream(int fd, const char *name, struct ems_error *err)
+{
+    static const struct ems_source_ops ops = {"stream", stream_next, stream_free};
+    struct ems_source *below = ems_source_fd_open(fd, true, name, err);
+
+    return below != NULL ? ems_source_alloc(sizeof *below, &ops, below, err) : NULL;
+}
+
 int cli_take_stdout(struct cli *cli)
 {
     cli->stdout_is_data = cli->output != NULL && strcmp(cli->output, "-") == 0;

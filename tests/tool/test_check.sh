@@ -125,6 +125,19 @@ for p in notepad blank newline; do
     says 'of a file the first line counts, with blanks at its ends and with a byte order mark'
 done
 
+# Ctrl-C ends who writes into a pipe as well: that its data ends early is then said of nobody's upload
+mkfifo slow
+(cat "$x" | head -c 5000; sleep 1.5) >slow &
+ems-check --json -p pass - <slow >out.txt 2>err.txt &
+tool=$!
+sleep 0.7
+kill -TERM $tool
+wait $tool
+got=$?
+if [ $got = 143 ]; then ok; else no "interrupted at a pipe: status $got"; fi
+json finding/message 'interrupted (at byte 5000)'
+json summary/resend ''
+
 # a bad export inside an intact message
 inside() { # NAME CODE [PATTERN]  (file w in)
     wrap in "bad.sql.gz.gpg"
