@@ -59,6 +59,8 @@ struct ems_ahead *ems_ahead_begin(const struct ems_staging_options *options)
     return NULL;
 }
 
+/* Once: the staging is the caller's from then on, who closes it before ems_ahead_free, while the
+ * thread that its server hangs on is still there. */
 int ems_ahead_take(struct ems_ahead *a, struct ems_staging **staging, struct ems_error *err)
 {
     pthread_mutex_lock(&a->lock);

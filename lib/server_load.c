@@ -152,6 +152,9 @@ static int record(const struct load *l, PGconn *conn, const struct ems_plan_bloc
                               err);
 }
 
+/* The order decides: the journal's line is in the same transaction as the rows, and COMMIT comes
+ * only after all rows were counted and their CRC compared. A failure leaves the transaction open:
+ * the connection is closed, or load_unit rolls it back. */
 static int load_once(const struct load *l, PGconn *conn, const struct ems_plan_unit *unit,
                      bool binary, struct ems_error *err)
 {
@@ -181,7 +184,8 @@ static int load_once(const struct load *l, PGconn *conn, const struct ems_plan_u
     return rc;
 }
 
-/* An ems_load_fn. What has no binary form is for the server to judge, as text. */
+/* An ems_load_fn. What has no binary form is for the server to judge, as text: it reads more than
+ * pg_dump writes, and its words about what is wrong name the column. */
 static int load_unit(void *context, PGconn *conn, const struct ems_plan_unit *unit,
                      struct ems_error *err)
 {

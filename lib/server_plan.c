@@ -43,6 +43,7 @@ static size_t find_bucket(const struct ems_plan *p, const char *name)
     return at;
 }
 
+/* Half full at most (add_table), so that find_bucket always ends at a free one. */
 static int grow_buckets(struct ems_plan *p, struct ems_error *err)
 {
     size_t count = p->bucket_count > 0 ? 2 * p->bucket_count : 512;
@@ -121,6 +122,8 @@ static bool has_room(struct ems_plan *p, size_t size)
     return false;
 }
 
+/* A table's items form a list through `next`: their order is that of the dump, in which a key that
+ * a foreign key needs comes first. */
 static int add_item(struct ems_plan *p, const struct ems_sql_statement *s, struct ems_error *err)
 {
     struct ems_plan_table *table = ems_plan_find(p, s->table);
@@ -188,6 +191,9 @@ bool ems_plan_comes_after(enum ems_sql_shape shape)
     }
 }
 
+/* A statement that makes something behind the first rows is in no pg_dump's order: such a dump is
+ * not taken apart, but restored as it stands. INSERTs too: they are rows, with no text to lie in.
+ */
 static int add_statement(struct ems_plan *p, const struct ems_sql_statement *s,
                          struct ems_error *err)
 {
@@ -259,6 +265,8 @@ static int begin_rows(struct ems_plan *p, const struct ems_sql_event *event, str
     return EMS_OK;
 }
 
+/* The CRC is what the second pass compares: it reads the rows again, but neither gzip's nor
+ * OpenPGP's proof of the whole is heard there. */
 static int observe_rows(struct ems_plan *p, const struct ems_sql_event *event,
                         struct ems_error *err)
 {
@@ -284,6 +292,7 @@ static int observe_rows(struct ems_plan *p, const struct ems_sql_event *event,
     return EMS_OK;
 }
 
+/* Not with CR LF: the binary form would take the CR for a part of the last column. */
 bool ems_plan_is_program(const struct ems_plan *p, const struct ems_sql_facts *facts)
 {
     return p->bookmarks != NULL && !p->no_program && !p->unusable && facts->complete &&
@@ -322,6 +331,7 @@ int ems_plan_observe(struct ems_plan *p, const struct ems_sql_event *event, stru
     }
 }
 
+/* Compared word for word: whatever is made by a worker is what the dump says now. */
 int ems_plan_meet(struct ems_plan *p, const struct ems_sql_statement *s, struct ems_error *err)
 {
     if (p->seen < p->count && strcmp(p->items[p->seen].text, s->text) == 0) {

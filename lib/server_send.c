@@ -42,6 +42,8 @@ static int check_answer(struct ems_sender *s, const struct ems_sent *sent, PGres
     return EMS_OK;
 }
 
+/* After a failure the rest of the pipeline answers PGRES_PIPELINE_ABORTED (libpq, 34.5.1.3): the
+ * first answer that is not good is the reason, and nobody uses the connection again. */
 int ems_sender_drain(struct ems_sender *s, struct ems_error *err)
 {
     PGresult *answer;
@@ -84,6 +86,7 @@ static void head_of(const char *sql, size_t size, char *head)
     ems_printable(line, used, head, EMS_SENDER_HEAD);
 }
 
+/* What takes long is not queued behind much: its failure would be heard late, and a signal too. */
 int ems_sender_send(struct ems_sender *s, const char *sql, size_t size, uint64_t line,
                     enum ems_sent_sort sort, struct ems_error *err)
 {

@@ -13,6 +13,13 @@
 
 enum task_kind { TASK_LOAD, TASK_KEYS, TASK_INDEX, TASK_FOREIGN_KEY, TASK_ANALYZE };
 
+/*
+ * A table's way: TASK_LOAD (rows, with its neighbours) or ems_workers_add -> TASK_KEYS -> one
+ * TASK_INDEX each -> built -> TASK_FOREIGN_KEY when the other table is built too -> TASK_ANALYZE.
+ * Whoever ends a task puts what it made possible into the queue before `busy` is looked at, so an
+ * empty queue with nobody busy is the end.
+ */
+
 /* What a worker does in one go. */
 struct task {
     struct task *next;
@@ -55,7 +62,8 @@ struct ems_workers {
     size_t count;
 };
 
-/* With the lock held. */
+/* With the lock held. One signal is enough: a worker that wakes for a foreign key that has to wait
+ * is told again when the one before it is made. */
 static void enqueue(struct ems_workers *w, struct task *task)
 {
     struct task **at = &w->queue;
@@ -128,6 +136,7 @@ static int table_is_built(struct ems_workers *w, size_t table, struct ems_error 
     return rc == EMS_OK && progress->foreign_keys == 0 ? analyze_later(w, table, err) : rc;
 }
 
+/* All indexes of the table at once: CREATE INDEX takes a SHARE lock, which several can hold. */
 static int keys_are_made(struct ems_workers *w, size_t table, struct ems_error *err)
 {
     struct task task = {.kind = TASK_INDEX, .table = table, .bytes = w->tables[table].bytes};
@@ -144,6 +153,7 @@ static int keys_are_made(struct ems_workers *w, size_t table, struct ems_error *
     return rc == EMS_OK && w->tables[table].indexes == 0 ? table_is_built(w, table, err) : rc;
 }
 
+/* ADD CONSTRAINT takes an ACCESS EXCLUSIVE lock: the keys of one table are one task. */
 static int rows_are_in(struct ems_workers *w, size_t table, uint64_t bytes, struct ems_error *err)
 {
     const struct task task = {.kind = TASK_KEYS, .table = table, .bytes = bytes};
@@ -199,6 +209,7 @@ static int follow_up(struct ems_workers *w, const struct task *done, struct ems_
 
 /* ---- on a worker's thread ---- */
 
+/* What the restore that is resumed has made counts as made: its statement ran to its commit. */
 static int run_item(PGconn *conn, const struct ems_plan_item *item, struct ems_error *err)
 {
     PGresult *answer;
