@@ -170,7 +170,7 @@ static int eat_line(struct armor *a, struct ems_error *err)
 
 /* ---- data ---- */
 
-/* Value of a base64 digit, or -1. */
+/* Value of a base64 digit, or -1. RFC 4648, section 4: the alphabet with + and /, and no other. */
 static int digit(uint8_t c)
 {
     if (c >= 'A' && c <= 'Z')
@@ -184,7 +184,13 @@ static int digit(uint8_t c)
     return c == '/' ? 63 : -1;
 }
 
-/* One character that is no digit. */
+/*
+ * One character that is no digit. "=" is the checksum's line (RFC 9580, section 6.1) where a line
+ * begins between two groups, and padding behind at least two digits; a padding that a sender's line
+ * width has put at a line's beginning is still padding, since its group is not complete. "-" can
+ * only begin the END line. Anything else is refused rather than passed over, as readers for mail
+ * do: a quoted or mangled block would decode to other octets.
+ */
 static int take_other(struct armor *a, uint8_t c, struct ems_error *err)
 {
     if (c == '=' && a->line_start && a->group == 0) {
@@ -266,7 +272,9 @@ static int eat_data(struct armor *a, size_t *produced, struct ems_error *err)
     return ems_fail(err, rc, "%s", why.text);
 }
 
-/* The checksum line: anything up to its end. */
+/* The checksum line: anything up to its end. Its CRC-24 is not looked at: RFC 9580 lets it be left
+ * out, senders write wrong ones, and nobody who alters a message would forget to fit it. What the
+ * data is worth, the MDC or the tags inside say. */
 static int eat_checksum(struct armor *a, struct ems_error *err)
 {
     const uint8_t *end = memchr(a->in.data, '\n', a->in.size);
@@ -285,7 +293,9 @@ static int eat_checksum(struct armor *a, struct ems_error *err)
 
 /* ---- the stage ---- */
 
-/* The stage below has ended. */
+/* The stage below has ended: right behind the END line (or in binary data, whose end others know),
+ * too early anywhere else. A block without its END line was cut, even if all of the message should
+ * be there. */
 static int finish(struct armor *a, struct ems_error *err)
 {
     int rc = EMS_OK;

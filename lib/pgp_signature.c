@@ -8,6 +8,11 @@
 /* Subpackets (5.2.3.7). */
 enum { CREATED = 2, KEY_LIFETIME = 9, ISSUER = 16, ISSUER_FINGERPRINT = 33 };
 
+/*
+ * What is wanted of a signature is who says to have made it, when, and how long the key is good.
+ * Dates only from the hashed area: the other one can be changed by anybody without the signature
+ * noticing. The issuer stands there nearly always (GnuPG), and is only a hint wherever it stands.
+ */
 static void take_subpacket(struct ems_pgp_signature *sig, const uint8_t *p, size_t size,
                            bool hashed)
 {
@@ -55,6 +60,15 @@ static bool take_area(struct ems_pgp_signature *sig, const uint8_t *p, size_t si
     return true;
 }
 
+/*
+ *     version 3    3, 5, type, date of 4, issuer of 8, ...                    (5.2.2)
+ *     version 4    4, type, algorithm, hash, two areas with sizes of 2, ...   (5.2.3)
+ *     version 5    the same (GnuPG)
+ *     version 6    the same with sizes of 4
+ *
+ * What follows (the numbers) is not read. An area that does not add up makes all of it unusable:
+ * whoever asks takes the signature for none.
+ */
 bool ems_pgp_signature_parse(const uint8_t *body, size_t size, struct ems_pgp_signature *sig)
 {
     size_t at = 4, octets, area;

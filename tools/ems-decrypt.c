@@ -130,6 +130,11 @@ static bool prove_any(struct cli *cli, struct ems_artifact *artifact, struct ems
     return good;
 }
 
+/*
+ * Files: prove, then write. The second pass reads the same parts again; that they are still the
+ * proven bytes the proof says (proof.h), so the MDC is not hashed a second time. If the parts have
+ * changed in between, nothing of the output is kept.
+ */
 static void decrypt(struct cli *cli, struct ems_part_set *set, struct ems_source *stream,
                     const char *name, const char *output)
 {
@@ -174,7 +179,13 @@ static void decrypt(struct cli *cli, struct ems_part_set *set, struct ems_source
     ems_proof_free(proof);
 }
 
-/* The one artifact that the command line names; 0, or the exit status after a message. */
+/*
+ * The one artifact that the command line names; 0, or the exit status after a message.
+ *
+ * A pipe cannot be read twice, so it gets one pass: with -o FILE nothing is lost, since the file
+ * has its name only after the integrity check; to standard output the bytes go out unproven, which
+ * is the operator's own choice, and only the exit status says what they were worth.
+ */
 static int work(struct cli *cli, struct ems_upload *upload)
 {
     const char *name, *output = cli->output;

@@ -25,12 +25,16 @@ static int ask_terminal(struct cli *cli, const char *prompt, const char *options
                         "a passphrase is needed and there is no terminal to ask on: give %s",
                         options);
     }
+    /* Whoever looks over the shoulder sees nothing; and what was typed before the question is
+     * thrown away (TCSAFLUSH), since it was meant for somebody else. */
     silent = before;
     silent.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
     silent.c_lflag |= ICANON;
     tcsetattr(fd, TCSAFLUSH, &silent);
     dprintf(fd, "%s%s", cli->progress_shown ? CLI_CLEAR_LINE : "", prompt);
     *size = 0;
+    /* A signal ends the read with EINTR (no SA_RESTART): then the terminal gets its echo back
+     * before the tool ends. */
     while (*size < capacity) { /* canonical mode: a read ends with the line */
         n = read(fd, buffer + *size, capacity - *size);
         if (n <= 0)
@@ -90,6 +94,12 @@ static int read_recipient(struct cli *cli, struct ems_error *err)
     return err->code;
 }
 
+/*
+ * Everything that options name is read before the upload is looked at, so that a wrong file name
+ * shows at once and not after an hour. The terminal is asked only when a message needs it: an
+ * upload that is incomplete needs no passphrase to say so. harden() has run by then: no core file,
+ * no ptrace.
+ */
 int cli_load_secrets(struct cli *cli)
 {
     struct ems_error err = {0};

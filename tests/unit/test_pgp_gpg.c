@@ -109,6 +109,14 @@ static void test_options(void)
         "--textmode",
         "--textmode --compress-algo none",
         "--s2k-count 65011712",
+        "--s2k-digest-algo sha224 --s2k-count 70000",
+        "--s2k-digest-algo sha384 --s2k-count 70000",
+        "--cipher-algo blowfish",
+        "--cipher-algo idea",
+        "--cipher-algo aes192",
+        "--cipher-algo camellia128",
+        "--cipher-algo camellia192",
+        "--compress-algo bzip2 --bzip2-compress-level 1",
     };
     static const char *const files[] = {"text", "text.gz", "noise", "one", "empty"};
 
