@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -13,7 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t caught_signal;
+/* Lock-free, so a signal handler may set it (C11 7.14.1.1) and stages on threads may ask. */
+static atomic_int caught_signal;
 
 void cli_message(const struct cli *cli, const char *fmt, ...)
 {
