@@ -129,7 +129,7 @@ static void test_options(void)
             struct ems_pgp_facts facts;
             bool piped = (i + f) % 2 == 0;
 
-            if (i > 3 && f != 0 && f != 3)
+            if ((i > 3 && f != 0 && f != 3) || (i > 19 && f != 0))
                 continue; /* what depends on the data is in the first ones */
             MUST(shell(GPG "--yes %s --symmetric -o m %s %s", options[i], piped ? "<" : "",
                        files[f]));
