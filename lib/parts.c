@@ -199,17 +199,27 @@ static bool is_right(const struct ems_part_set *set)
     return set->whole && (set->expected == 0 || set->expected == set->size);
 }
 
-/* An artifact that lies here whole and in parts: whichever proves right. */
+/*
+ * An artifact that lies here whole and in parts: the one whose size is right. Where neither is,
+ * less is to be sent again if the parts are mended, unless nothing can mend them (two splits in
+ * one).
+ */
 static int settle_both(struct ems_upload *upload, struct attempt *file, struct attempt *parts,
                        struct ems_findings *findings, struct ems_error *err)
 {
-    bool use_file = is_right(&file->set) || (!is_right(&parts->set) && file->set.whole);
-    const char *name = file->set.name;
+    bool file_right = is_right(&file->set), parts_right = is_right(&parts->set);
+    bool use_file = file_right || (!parts_right && parts->set.refused && file->set.whole);
+    const char *name = file->set.name, *how = "neither is right, the parts are used";
 
+    if (file_right)
+        how = "the whole file is used";
+    else if (parts_right)
+        how = "the whole file is not right, the parts are used";
+    else if (use_file)
+        how = "neither is right, the whole file is used";
     ems_findings_add(findings, EMS_PART_DUPLICATE, EMS_SEVERITY_WARNING, name, NULL, EMS_NOWHERE,
                      "Send either the whole file or its parts.",
-                     "%s lies here whole and also in %zu parts; %s used", name, parts->set.count,
-                     use_file ? "the whole file is" : "the whole file is not right, the parts are");
+                     "%s lies here whole and also in %zu parts; %s", name, parts->set.count, how);
     return keep(upload, use_file ? file : parts, findings, err);
 }
 

@@ -175,6 +175,22 @@ flip "first/$x.part-ab" 4000
 check 'two encryptions, both damaged' 1 ems-check --json -p pass first second
 json finding/code pgp-modified
 
+# the whole file beside its parts: the one of the right size is used, and what is said of it is true
+rm -rf d && cp -r up d && cp "$x" d
+check 'whole and in parts' 0 ems-check --json -p pass d
+says "$x lies here whole and also in .* parts; the whole file is used"
+truncate -s -100 "d/$x"
+check 'whole but cut, and in parts' 0 ems-check --json -p pass d
+says "parts; the whole file is not right, the parts are used"
+rm "d/$x.part-ac"
+check 'whole but cut, and a part is missing' 3 ems-check --json -p pass d
+says "parts; neither is right, the parts are used"
+json summary/resend "$x.part-ac"
+truncate -s 0 "d/$x"
+check 'whole but empty, and a part is missing' 3 ems-check --json -p pass d
+says "parts; neither is right, the parts are used"
+json summary/resend "$x.part-ac"
+
 # in one place nothing but a manifest may decide
 rm -rf first && cp -r up first && cp "up/$x.part-ac" "first/$x (1).part-ab"
 cp -r first good && ems-manifest create -q up && mv up/ems-upload.sha256 good/
