@@ -152,29 +152,49 @@ static void look_at_files(struct ems_part_build *b)
     ems_part_reader_close(&reader);
 }
 
+/* Would a message of this length have as many parts as there are, of the size that most have? */
+static bool fits_set(const struct ems_part_build *b, uint64_t stated)
+{
+    uint64_t size = usual_size(b), parts = b->last - b->files[0].rank + 1;
+
+    return size > 0 && (stated + size - 1) / size == parts;
+}
+
 /*
  * The one file that begins with session keys and a container of a stated length though it is not
- * called the first part; NULL if there is none, or several.
+ * called the first part; NULL if there is none, or several of which not exactly one states a length
+ * that fits. A message that is not longer than the part itself would not have been split: that, of
+ * all chances, leaves random bytes one in 2^24.
  */
-static const struct ems_part_file *find_misplaced(const struct ems_part_build *b, uint64_t *stated)
+static const struct ems_part_file *find_misplaced(struct ems_part_build *b, uint64_t *stated)
 {
     const struct ems_part_file *found = NULL;
+    struct ems_part_reader reader = EMS_PART_READER_INIT;
+    size_t rivals = 0, fitting = 0;
 
     *stated = 0;
     for (size_t i = 0; i < b->count; i++) {
-        const struct ems_part_file *f = &b->files[i];
-        uint64_t size = f->rank != b->files[0].rank && f->looks == EMS_LOOKS_OPENPGP
-                            ? ems_part_stated_size(f)
-                            : 0;
+        struct ems_part_file *f = &b->files[i];
+        uint64_t size;
+        bool fits;
 
-        if (size == 0 || (found != NULL && found->rank == f->rank))
+        if (f->rank == b->files[0].rank)
             continue;
-        if (found != NULL)
-            return NULL;
-        found = f;
-        *stated = size;
+        if (!f->looked)
+            ems_part_look(&reader, f);
+        size = f->looks == EMS_LOOKS_OPENPGP ? ems_part_stated_size(f) : 0;
+        if (size <= f->size || (found != NULL && found->rank == f->rank))
+            continue;
+        fits = fits_set(b, size);
+        rivals++;
+        fitting += fits;
+        if (found == NULL || (fits && fitting == 1)) {
+            found = f;
+            *stated = size;
+        }
     }
-    return found;
+    ems_part_reader_close(&reader);
+    return rivals == 1 || fitting == 1 ? found : NULL;
 }
 
 /* Where the set begins, and what the beginning says about the length of the whole. */

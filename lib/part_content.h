@@ -13,6 +13,11 @@
  * called a page or JSON is long enough that chance does not make it. */
 enum ems_looks ems_looks_like(const uint8_t *data, size_t size);
 
+/* Is what ems_looks_like calls OpenPGP the beginning of a message, and not random bytes? `data` are
+ * the first bytes of the file, EMS_BEGIN_SIZE of them if it has so many. */
+#define EMS_BEGIN_SIZE 65536u /* more session keys than fit here are no message of a customer */
+bool ems_message_begins(const uint8_t *data, size_t size);
+
 /*
  * How many bytes the OpenPGP message that `read` shows must have, from its packet headers alone.
  * Its container may have a definite length, or a chain of partial ones (RFC 9580, 4.2.1.4), which

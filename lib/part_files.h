@@ -30,6 +30,7 @@ struct ems_part_file {
     /* For parts.c */
     uint64_t rank;
     enum ems_looks looks;
+    bool looked; /* at its first bytes; otherwise `looks` says nothing */
 };
 
 struct ems_part_files {

@@ -6,20 +6,45 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HEAD_SIZE 65536u /* more session keys than fit here are no message of a customer */
+/* Bytes from where the reader stands up to `size` in all, of which `done` are there already. Fewer
+ * at the end, or where it cannot be read on. */
+static size_t fill(struct ems_part_reader *reader, uint8_t *data, size_t done, size_t size)
+{
+    size_t n = 1;
+
+    for (; done < size && n > 0; done += n)
+        if (ems_part_reader_read(reader, data + done, size - done, &n, NULL) != EMS_OK)
+            break;
+    return done;
+}
+
+/* Three in a hundred random parts come so far; the rest is not worth a larger read. */
+static bool begins_message(struct ems_part_reader *reader, const uint8_t *first, size_t done)
+{
+    uint8_t *data = malloc(EMS_BEGIN_SIZE);
+    bool begins = false;
+
+    if (data != NULL) {
+        memcpy(data, first, done);
+        begins = ems_message_begins(data, fill(reader, data, done, EMS_BEGIN_SIZE));
+    }
+    free(data);
+    return begins;
+}
 
 void ems_part_look(struct ems_part_reader *reader, struct ems_part_file *f)
 {
-    uint8_t head[EMS_LOOKS_SIZE];
-    size_t done = 0, n = 1;
+    uint8_t data[EMS_LOOKS_SIZE];
+    size_t done;
 
     f->looks = EMS_LOOKS_UNKNOWN;
+    f->looked = true;
     if (f->size == 0 || ems_part_reader_open(reader, f->path, f->member, NULL) != EMS_OK)
         return;
-    for (; done < sizeof head && n > 0; done += n)
-        if (ems_part_reader_read(reader, head + done, sizeof head - done, &n, NULL) != EMS_OK)
-            return;
-    f->looks = ems_looks_like(head, done);
+    done = fill(reader, data, 0, sizeof data);
+    f->looks = ems_looks_like(data, done);
+    if (f->looks == EMS_LOOKS_OPENPGP && !begins_message(reader, data, done))
+        f->looks = EMS_LOOKS_UNKNOWN;
 }
 
 /* ---- the first file alone ---- */
@@ -44,15 +69,11 @@ static int64_t read_head(void *context, void *buffer, size_t size, uint64_t offs
 uint64_t ems_part_stated_size(const struct ems_part_file *f)
 {
     struct ems_part_reader reader = EMS_PART_READER_INIT;
-    struct head head = {.data = malloc(HEAD_SIZE)};
+    struct head head = {.data = malloc(EMS_BEGIN_SIZE)};
     uint64_t total = 0;
-    size_t n = 1;
 
     if (head.data != NULL && ems_part_reader_open(&reader, f->path, f->member, NULL) == EMS_OK)
-        for (; head.size < HEAD_SIZE && n > 0; head.size += n)
-            if (ems_part_reader_read(&reader, head.data + head.size, HEAD_SIZE - head.size, &n,
-                                     NULL) != EMS_OK)
-                n = 0;
+        head.size = fill(&reader, head.data, 0, EMS_BEGIN_SIZE);
     if (head.size == 0 || ems_framing_measure(read_head, &head, head.size, &total, NULL) != EMS_OK)
         total = 0;
     ems_part_reader_close(&reader);
