@@ -215,6 +215,17 @@ static bool check_length(struct ems_artifact *a, struct ems_findings *findings)
     return false;
 }
 
+/* Spans that are short beside the parts, so that a failure names the right one. Any span is short
+ * beside large parts; where there are thousands of small ones, speed comes first. */
+static size_t span_for(const struct ems_part_set *set)
+{
+    uint64_t size = set != NULL && set->split ? set->part_size / 8 : 0;
+
+    if (size == 0 || size >= 256 * 1024 || set->size > 64 * 1024 * 1024)
+        return 0;
+    return size < 1024 ? 1024 : (size_t)size;
+}
+
 static int run_chain(struct ems_artifact *a, struct ems_source *bottom,
                      const struct ems_check_options *o, struct ems_findings *findings,
                      struct ems_error *err)
@@ -225,6 +236,7 @@ static int run_chain(struct ems_artifact *a, struct ems_source *bottom,
                                         .allow_no_integrity = o->allow_no_integrity,
                                         .no_threads = o->no_threads,
                                         .bytes_in = count,
+                                        .span = span_for(a->set),
                                         .bookmarks = o->bookmarks};
     struct ems_chain chain;
     int rc;

@@ -138,7 +138,11 @@ int ems_chain_open(struct ems_chain *chain, struct ems_source *bottom,
         chain->unlocked = src;
     }
     if (!o->keep_gzip && have >= 2 && head[0] == 0x1f && head[1] == 0x8b) {
-        struct ems_inflate_options gzip = {.facts = &chain->gzip, .bookmarks = o->bookmarks};
+        struct ems_inflate_options gzip = {.backend =
+                                               o->span > 0 ? EMS_DEFLATE_ZLIB : EMS_DEFLATE_BEST,
+                                           .span = o->span,
+                                           .facts = &chain->gzip,
+                                           .bookmarks = o->bookmarks};
 
         chain->gzipped = true;
         src =

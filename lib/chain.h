@@ -34,6 +34,10 @@ struct ems_chain_options {
      * nothing above that costs time. */
     bool split_decryption;
     _Atomic uint64_t *bytes_in;      /* counts raw bytes as they are read; may be NULL */
+    /* The longest span of plain bytes, from a decoder that does not read ahead; 0: as long as is
+     * fast. For small parts: where an origin lies inside a span can only be estimated, and damage
+     * makes the estimate bad. */
+    size_t span;
     struct ems_bookmarks *bookmarks; /* places for a second reading (bookmark.h); may be NULL */
     /* Records what the chain reads; if it is sealed, compares, and does not prove again what it
      * proves. Sealing is the caller's, at the end of the first pass. May be NULL. */

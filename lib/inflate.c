@@ -264,7 +264,8 @@ static int lend_data(struct gzip *g, struct ems_span *span, struct ems_error *er
 
     if (block == NULL)
         return ems_fail_memory(err);
-    if (g->options.bookmarks != NULL && (g->base.offset == 0 || g->base.offset - g->bookmarked >= EMS_BOOKMARK_SPACING))
+    if (g->options.bookmarks != NULL &&
+        (g->base.offset == 0 || g->base.offset - g->bookmarked >= EMS_BOOKMARK_SPACING))
         leave_bookmark(g);
     rc = fill_block(g, block, &size, &failure);
     g->member_size += size;
@@ -402,7 +403,7 @@ static struct gzip *new_stage(struct ems_source *below, const struct ems_inflate
     g = ems_source_alloc(sizeof *g, &gzip_ops, below, err);
     if (g == NULL)
         return NULL;
-    ems_pool_init(&g->pool, BLOCK_SIZE);
+    ems_pool_init(&g->pool, options != NULL && options->span > 0 ? options->span : BLOCK_SIZE);
     g->reader.below = below;
     if (options != NULL)
         g->options = *options;
