@@ -9,6 +9,7 @@
 #include "server_cluster.h"
 
 #include "bytes.h"
+#include "server_settings.h"
 #include "server_spawn.h"
 
 #include <dirent.h>
@@ -212,6 +213,25 @@ static int append_settings(struct ems_cluster *c, const char *data, struct ems_e
 }
 
 /*
+ * The initdb of a run that was killed is told to end, but the server that it has started to fill
+ * the directory may write for a moment longer. Both have the log as their output, and with it the
+ * lock that this takes on it.
+ */
+static int await_orphans(const struct ems_cluster *c, int log_fd, struct ems_error *err)
+{
+    for (unsigned waited = 0; flock(log_fd, LOCK_EX | LOCK_NB) != 0; waited += POLL_MS) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return ems_fail_errno(err, errno, "cannot lock %s/log", c->dir);
+        if (waited >= RETRY_MS)
+            return ems_fail(err, EMS_SERVER_ERROR,
+                            "the initdb of a run that was killed still works in %s: end it",
+                            c->dir);
+        usleep(POLL_MS * 1000);
+    }
+    return EMS_OK;
+}
+
+/*
  * initdb works under another name, so that DIR/data is whole or not there. --no-sync: see the
  * header on syncing. --auth=trust: the directory is the guard.
  */
@@ -227,6 +247,9 @@ static int make_cluster(struct ems_cluster *c, int log_fd, struct ems_error *err
         return EMS_OK;
     snprintf(fresh, sizeof fresh, "%s/data.new", c->dir);
     snprintf(program, sizeof program, "%s/initdb", c->bindir);
+    rc = await_orphans(c, log_fd, err);
+    if (rc != EMS_OK)
+        return rc;
     if (access(fresh, F_OK) == 0)
         nftw(fresh, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     rc = ems_spawn_start(&c->user, argv, log_fd, &pid, err);
@@ -244,6 +267,7 @@ static int make_cluster(struct ems_cluster *c, int log_fd, struct ems_error *err
         return rc;
     if (rename(fresh, c->data) != 0)
         return ems_fail_errno(err, errno, "cannot rename %s", fresh);
+    flock(log_fd, LOCK_UN); /* the server gets the log too */
     return EMS_OK;
 }
 
@@ -321,65 +345,12 @@ static int look_for_server(struct ems_cluster *c, bool *running, struct ems_erro
 
 /* ---- start and stop ---- */
 
-enum { SETTING_SIZE = 56, SETTING_MAX = 32 };
-
-struct settings {
-    char text[SETTING_MAX][SETTING_SIZE];
-    size_t count;
-};
-
-__attribute__((format(printf, 2, 3))) static void set(struct settings *s, const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    vsnprintf(s->text[s->count++], SETTING_SIZE, fmt, args);
-    va_end(args);
-}
-
-static unsigned long clamp(unsigned long value, unsigned long low, unsigned long high)
-{
-    return value < low ? low : value > high ? high : value;
-}
-
-/* For a server that holds nothing of value until the restore is proven, and never more than a copy:
- * no syncing, hardly any log (with wal_level minimal, rows that are copied into a table of the same
- * transaction are not logged at all), and nothing that works in the background. */
-static void choose_settings(const struct ems_cluster *c, struct settings *s)
-{
-    unsigned long cpus = clamp((unsigned long)sysconf(_SC_NPROCESSORS_ONLN), 1, 64);
-    unsigned long memory_mb =
-        (unsigned long)sysconf(_SC_PHYS_PAGES) / 1024 * (unsigned long)sysconf(_SC_PAGESIZE) / 1024;
-
-    set(s, "wal_level=minimal");
-    set(s, "max_wal_senders=0");
-    set(s, "fsync=off");
-    set(s, "full_page_writes=off");
-    set(s, "synchronous_commit=off");
-    set(s, "wal_init_zero=off");
-    set(s, "max_wal_size=16GB");
-    set(s, "checkpoint_timeout=1d");
-    set(s, "autovacuum=off");
-    set(s, "bgwriter_lru_maxpages=0");
-    set(s, "jit=off");
-    /* COPY and index builds go through rings of a few megabytes: more is only memory to be touched
-     * first, which cost a fourteenth of a restore's time in processor where 1 GB was tried. */
-    set(s, "shared_buffers=%luMB", clamp(memory_mb / 8, 32, 128));
-    set(s, "maintenance_work_mem=%luMB", clamp(memory_mb / 8 / c->jobs, 64, 1024));
-    set(s, "max_parallel_maintenance_workers=%lu", clamp(cpus - 1, 1, 4));
-    set(s, "max_parallel_workers=%lu", cpus);
-    set(s, "max_worker_processes=%lu", cpus + 4);
-    set(s, "max_connections=%u", c->jobs + 20);
-    set(s, "max_locks_per_transaction=256"); /* a whole schema in one transaction */
-    set(s, "log_min_error_statement=panic"); /* no customers' rows in the log */
-}
-
 /* Start postgres and wait until it accepts connections or has ended (then *ended). */
-static int try_start(struct ems_cluster *c, const struct settings *s, int log_fd, bool *ended,
+static int try_start(struct ems_cluster *c, const struct ems_settings *s, int log_fd, bool *ended,
                      struct ems_error *err)
 {
     char program[4200], reason[120], how[32];
-    const char *argv[4 + 2 * SETTING_MAX] = {program, "-D", c->data};
+    const char *argv[4 + 2 * EMS_SETTINGS_MAX] = {program, "-D", c->data};
     size_t argc = 3;
     int status, rc;
 
@@ -414,12 +385,12 @@ static int try_start(struct ems_cluster *c, const struct settings *s, int log_fd
  * refuses to start beside them: try again for a while if an old lock file says so. */
 static int start_server(struct ems_cluster *c, int log_fd, struct ems_error *err)
 {
-    struct settings s = {.count = 0};
+    struct ems_settings s = {.count = 0};
     char lock_file[4200];
     bool stale, ended;
     int rc;
 
-    choose_settings(c, &s);
+    ems_settings_choose(&s, c->jobs);
     snprintf(lock_file, sizeof lock_file, "%s/postmaster.pid", c->data);
     stale = access(lock_file, F_OK) == 0;
     for (unsigned waited = 0;; waited += 10 * POLL_MS) {

@@ -114,6 +114,19 @@ nothing_else() {
     [ -z "$(ls -A tmp)" ] && ok || no "$step: temporary files: $(ls -A tmp)"
 }
 
+# What a killed run's initdb has started may write for a moment longer, and has the log locked: until
+# then its directory stays.
+mkdir -p emb/data.new && touch emb/lock emb/data.new/marker
+(
+    exec 9>>emb/log && flock 9 && touch locked
+    sleep 1
+    [ -e emb/data.new/marker ] && touch waited
+) &
+until [ -e locked ]; do sleep 0.01; done
+(tool emb -d target v0.sql.gz) >out.txt 2>err.txt </dev/null && ok || { no 'beside an old initdb'; cat out.txt; }
+[ -e waited ] && ok || no 'the directory of an initdb at work was removed'
+rm -rf emb
+
 # How many messages, and how long, a restore is.
 declare -A messages ms # emb: with making the server
 for server in emb dsn; do
