@@ -11,6 +11,36 @@ static const struct cli_tool tool = {
     .max_paths = -1,
 };
 
+static const struct ems_part_set *find(const struct ems_upload *upload, enum ems_kind kind)
+{
+    for (size_t i = 0; i < upload->count; i++)
+        if (ems_kind_of_name(upload->sets[i].name) == kind)
+            return &upload->sets[i];
+    return NULL;
+}
+
+/* A homeserver has one database. Where a customer has sent an old SQLite file beside the dump, the
+ * dump is it; whoever wants the file says so by giving it a schema. */
+static enum server_job choose_job(struct cli *cli, const struct ems_upload *upload,
+                                  const struct ems_part_set *set)
+{
+    const bool sqlite = cli->schema_from != NULL;
+    const enum ems_kind passed = sqlite ? EMS_KIND_PG_DUMP : EMS_KIND_SQLITE;
+    const struct ems_part_set *other = find(upload, sqlite ? EMS_KIND_SQLITE : EMS_KIND_PG_DUMP);
+
+    if (other == NULL || ems_kind_of_name(set->name) != passed)
+        return SERVER_RESTORE;
+    ems_findings_add(
+        &cli->report.findings, EMS_RESTORE_FAILED, EMS_SEVERITY_WARNING, set->name, NULL,
+        EMS_NOWHERE,
+        sqlite ? "Without --schema-from the dump is restored."
+               : "With --schema-from the SQLite homeserver is restored.",
+        "only checked, not restored: the upload holds %s too, and a homeserver has one "
+        "database",
+        other->name);
+    return SERVER_CHECK;
+}
+
 int main(int argc, char **argv)
 {
     struct ems_part_set *set;
@@ -26,7 +56,7 @@ int main(int argc, char **argv)
         for (size_t i = 0;
              (set = cli_set_in_order(&upload, i)) != NULL && !cli.report.findings.out_of_memory;
              i++)
-            server_check_and_restore(&cli, set, false, &server);
+            server_check_and_restore(&cli, set, choose_job(&cli, &upload, set), &server);
         cli_end_manifest(&cli);
         cli_check_together(&cli);
     }

@@ -82,7 +82,7 @@ static int restore_upload(struct cli *cli, struct ems_upload *upload, struct ser
         return -1;
     cli_load_manifest(cli, upload);
     if (databases == 1)
-        server_check_and_restore(cli, set, true, server);
+        server_check_and_restore(cli, set, SERVER_DEMAND, server);
     return -1;
 }
 

@@ -103,7 +103,7 @@ static void forget(void *context)
     p->verify = p->wants_verify ? ems_verify_new(&p->failure) : NULL;
 }
 
-void server_check_and_restore(struct cli *cli, struct ems_part_set *set, bool only_dumps,
+void server_check_and_restore(struct cli *cli, struct ems_part_set *set, enum server_job job,
                               struct server *server)
 {
     struct ems_artifact *artifact = ems_report_add(&cli->report);
@@ -112,17 +112,21 @@ void server_check_and_restore(struct cli *cli, struct ems_part_set *set, bool on
                            .wants_verify = cli->verify,
                            .options = cli_check_options(cli)};
 
-    p.options.watch = plan_ahead;
-    p.options.watch_again = forget;
-    p.options.watch_context = &p;
-    p.options.keep_database = true;
-    forget(&p);
+    if (job != SERVER_CHECK) {
+        p.options.watch = plan_ahead;
+        p.options.watch_again = forget;
+        p.options.watch_context = &p;
+        p.options.keep_database = true;
+        forget(&p);
+    }
     cli_progress(cli, set->name, "checking", set->size);
     if (artifact == NULL ||
         ems_artifact_prove(artifact, set, &p.options, &cli->report.findings) != EMS_OK) {
         cli->report.findings.out_of_memory = true;
         goto out;
     }
+    if (job == SERVER_CHECK)
+        goto out;
     if (p.wants_verify && p.verify == NULL) {
         cli_fail(cli, &p.failure);
         goto out;
@@ -130,7 +134,7 @@ void server_check_and_restore(struct cli *cli, struct ems_part_set *set, bool on
     if (artifact->verdict == EMS_VERDICT_VERIFIED &&
         (artifact->is_sql || artifact->database != NULL))
         server_restore(cli, artifact, NULL, &p.plan, p.verify, server);
-    else if (only_dumps && artifact->error == EMS_OK)
+    else if (job == SERVER_DEMAND && artifact->error == EMS_OK)
         ems_findings_add(
             &cli->report.findings, EMS_SQL_REFUSED, EMS_SEVERITY_ERROR, artifact->name, NULL,
             EMS_NOWHERE, "Name the database export.",

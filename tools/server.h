@@ -23,8 +23,14 @@ void server_restore(struct cli *, struct ems_artifact *, struct ems_source *stre
  * started for it. */
 bool server_answers(struct cli *);
 
-/* Prove an artifact in a first pass and, if it is a good dump, restore it in a second. */
-void server_check_and_restore(struct cli *, struct ems_part_set *, bool only_dumps,
+enum server_job {
+    SERVER_CHECK,   /* only prove it */
+    SERVER_RESTORE, /* a database is restored, anything else is just proven */
+    SERVER_DEMAND,  /* anything else than a database is an error */
+};
+
+/* Prove an artifact in a first pass and, if it is a good database, restore it in a second. */
+void server_check_and_restore(struct cli *, struct ems_part_set *, enum server_job,
                               struct server *);
 
 /* The same of a stream (taken over) that is an SQLite homeserver: it is unpacked to be checked, so

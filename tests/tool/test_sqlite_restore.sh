@@ -125,6 +125,20 @@ says 'schema-from hostile.sql: .*sql-refused'
 absent hacked
 grep -q 'PROGRAM' "$pg_scratch_dir/server.log" && no 'the server heard of it' || ok
 check 'no schema' 2 ems-restore --dsn "$dsn" -d bad up
+# ---- a dump and an SQLite file in one upload: --schema-from tells which of the two it is ----
+mkdir two && cp up/* two && rm -f two/*.yaml
+cp original.sql.gz two/customer_db_export.sql.gz
+check 'a dump beside it' 0 ems-ingest --json --dsn "$dsn" -f -d staged -p pass two
+says 'only checked, not restored: the upload holds customer_db_export.sql.gz too'
+json artifact/kind $'pg-dump\nsqlite'
+json artifact/verdict $'verified\nverified'
+json artifact/database $'staged\nnull'
+check 'it beside a dump' 0 ems-ingest --json --dsn "$dsn" -f -d staged --schema-from original.sql.gz -p pass two
+says 'only checked, not restored: the upload holds homeserver.db.tar.gz.gpg too'
+json artifact/verdict $'verified\nverified'
+json artifact/database $'null\nstaged'
+rm -r two
+
 check 'no schema, the whole upload' 75 ems-ingest --dsn "$dsn" -d bad -p pass up
 says 'schema-from is missing'
 nothing_left 'bad schemas'
