@@ -200,7 +200,8 @@ exec 8>&-
 wait $pid
 
 # A passphrase that is typed: asked for with echo off, and while the tool waits for its reader, the
-# passphrase is in its locked memory and nowhere else. Only root can look into it.
+# passphrase is in its locked memory and nowhere else. Only root can look into it, and not under a
+# sanitizer, which maps terabytes.
 mkfifo typed held
 exec 7<>typed 6<>held
 script -qec 'stty -a >before; echo $$ >pid; ems-decrypt -o held -f up; echo "status $?"; stty -a >after' \
@@ -219,7 +220,7 @@ done
 pid=$(cat "/proc/$(cat pid)/task/$(cat pid)/children")
 pid=${pid%% *}
 [ "$(cat "/proc/$pid/comm")" = ems-decrypt ] && ok || no 'it does not wait for its reader'
-if [ "$(id -u)" = 0 ]; then
+if [ "$(id -u)" = 0 ] && [ "${VARIANT:-release}" = release ]; then
     perl -e '
         my ($pid, $at, $locked, $secure, $elsewhere) = (shift, undef, 0, 0, 0);
         my @maps;
