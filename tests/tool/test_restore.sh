@@ -74,9 +74,9 @@ check 'from a pipe without a name' 1 bash -c "cat $up/$x.part-* | ems-restore --
 says 'database'
 
 # ---- copies: what is restored is what was proven ----
-# The first pass leaves bookmarks of the copy that it reads, up to the damage: with the session key
-# and the decoder's state of the wrong one, the second pass would read nothing but noise. There is a
-# bookmark for each MiB, so a table of 4 MiB stands in front of all others.
+# The copy that is read first fails at its end, and the other one proves right: all rows must be that
+# one's. A table of 4 MiB stands in front of all others, so that the first copy leaves bookmarks (one
+# a MiB) before it fails. Whether one of them is used does not show here, only that the rows are right.
 perl -ne '
     if (/^COPY / && !$n++) {
         print "CREATE TABLE public.filler (line text);\nCOPY public.filler (line) FROM stdin;\n";
