@@ -211,7 +211,9 @@ static int settle_both(struct ems_upload *upload, struct attempt *file, struct a
     bool use_file = file_right || (!parts_right && parts->set.refused && file->set.whole);
     const char *name = file->set.name, *how = "neither is right, the parts are used";
 
-    if (file_right)
+    if (file_right && parts_right)
+        how = "the whole file is used, the two are not compared";
+    else if (file_right)
         how = "the whole file is used";
     else if (parts_right)
         how = "the whole file is not right, the parts are used";
